@@ -1,0 +1,55 @@
+# hone_library(NAME SRCS ... [DEPS ...]): static library hone_NAME with alias hone::NAME.
+function(hone_library NAME)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  add_library(hone_${NAME} STATIC ${ARG_SRCS})
+  add_library(hone::${NAME} ALIAS hone_${NAME})
+  target_link_libraries(hone_${NAME} PUBLIC ${ARG_DEPS} PRIVATE hone_options)
+  target_include_directories(hone_${NAME} PUBLIC ${PROJECT_SOURCE_DIR})
+endfunction()
+
+# hone_executable(NAME SRCS ... [DEPS ...]): a program in <build>/bin.
+function(hone_executable NAME)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  add_executable(${NAME} ${ARG_SRCS})
+  target_link_libraries(${NAME} PRIVATE ${ARG_DEPS} hone_options)
+  set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+endfunction()
+
+# hone_test(NAME SRCS ... [DEPS ...] [LABEL unit|process|fault|parity] [TIMEOUT seconds]): a GoogleTest program, one ctest entry.
+# Tests run in <build>/tests-work and find the sources through HONE_SOURCE_DIR and the programs through HONE_BIN_DIR.
+function(hone_test NAME)
+  cmake_parse_arguments(ARG "" "LABEL;TIMEOUT" "SRCS;DEPS" ${ARGN})
+  add_executable(${NAME} ${ARG_SRCS})
+  target_link_libraries(${NAME} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main hone_options)
+  target_compile_definitions(${NAME} PRIVATE
+    HONE_SOURCE_DIR="${PROJECT_SOURCE_DIR}" HONE_BIN_DIR="${PROJECT_BINARY_DIR}/bin")
+  set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests-bin)
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/tests-work)
+  add_test(NAME ${NAME} COMMAND ${NAME} WORKING_DIRECTORY ${PROJECT_BINARY_DIR}/tests-work)
+  if(NOT ARG_LABEL)
+    set(ARG_LABEL unit)
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  set_tests_properties(${NAME} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
+endfunction()
+
+# hone_benchmark(NAME SRCS ... [DEPS ...]): a program in <build>/bench-bin, never run by ctest.
+function(hone_benchmark NAME)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  add_executable(${NAME} ${ARG_SRCS})
+  target_link_libraries(${NAME} PRIVATE ${ARG_DEPS} hone_options)
+  set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench-bin)
+endfunction()
+
+# hone_fuzzer(NAME SRCS ... [DEPS ...]): a libFuzzer program, only where HONE_FUZZ is on.
+function(hone_fuzzer NAME)
+  if(NOT HONE_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  add_executable(${NAME} ${ARG_SRCS})
+  target_link_libraries(${NAME} PRIVATE ${ARG_DEPS} hone_options -fsanitize=fuzzer)
+  set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz-bin)
+endfunction()
