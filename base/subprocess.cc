@@ -46,6 +46,11 @@ absl::StatusOr<std::unique_ptr<Subprocess>> Subprocess::Start(const SubprocessOp
       prctl(PR_SET_PDEATHSIG, SIGTERM);
       if (getppid() != parent) _exit(127);
     }
+    // The child starts with default signal handling, whatever this process blocks or ignores.
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+    signal(SIGPIPE, SIG_DFL);
     if (output >= 0) {
       dup2(output, STDOUT_FILENO);
       dup2(output, STDERR_FILENO);
