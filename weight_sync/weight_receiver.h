@@ -1,0 +1,46 @@
+// The weight channel's receiving side over gRPC streams (WeightService of proto/hone/v1/learner.proto).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "weight_sync/weight_channel.h"
+
+namespace grpc {
+class Channel;
+}
+
+namespace hone {
+
+// Thread-safe. Keeps the channel to the last address, so that each version does not connect anew.
+//
+//   GrpcWeightReceiver receiver;
+//   HONE_ASSIGN_OR_RETURN(auto snapshot, receiver.Receive({.address = a, .run = run, .version = v, .root_hash =
+//   hash})); HONE_RETURN_IF_ERROR(snapshot->VisitTensors(context, [&](std::string_view name, std::span<const float>
+//   values) {
+//     return weights.LoadTensor(name, values.data(), static_cast<int64_t>(values.size()));
+//   }));
+//   receiver.Acknowledge(request, member_id, *snapshot);
+class GrpcWeightReceiver final : public WeightReceiver {
+ public:
+  // Refuses a manifest that claims more bytes than this in tensors and files together (RESOURCE_EXHAUSTED), before
+  // allocating.
+  explicit GrpcWeightReceiver(uint64_t max_bytes = uint64_t{64} << 30) : max_bytes_(max_bytes) {}
+
+  absl::StatusOr<std::shared_ptr<const WeightSnapshot>> Receive(const Request& request) override;
+  absl::Status Acknowledge(const Request& request, const std::string& member_id,
+                           const WeightSnapshot& snapshot) override;
+
+ private:
+  std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const uint64_t max_bytes_;
+  absl::Mutex mutex_;
+  std::string address_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<grpc::Channel> channel_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace hone

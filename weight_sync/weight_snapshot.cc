@@ -1,0 +1,55 @@
+#include "weight_sync/weight_snapshot.h"
+
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "base/sha256.h"
+
+namespace hone {
+namespace {
+
+constexpr size_t kAlignment = 64;  // of each tensor in the storage: a cache line
+
+std::string_view AsText(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+std::shared_ptr<const WeightSnapshot> MakeSnapshot(const kernels::KernelContext& context,
+                                                   const model::ModelConfig& config, const model::FlatTensor& masters,
+                                                   kernels::DType dtype, WeightVersion version, ModelFiles files) {
+  const model::ParameterLayout layout(config);
+  const size_t element_bytes = dtype == kernels::DType::kBf16 ? 2 : 4;
+  std::vector<size_t> offsets;
+  size_t total = 0;
+  for (const model::ParameterInfo& parameter : layout.entries()) {
+    offsets.push_back(total);
+    total += (static_cast<size_t>(parameter.size) * element_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  kernels::AlignedBuffer<std::byte> storage(total);
+  std::vector<WeightTensor> tensors(offsets.size());
+  for (size_t i = 0; i < offsets.size(); ++i) {
+    const model::ParameterInfo& parameter = layout.entries()[i];
+    const float* values = masters.data() + parameter.offset;
+    std::byte* bytes = storage.data() + offsets[i];
+    if (dtype == kernels::DType::kBf16) {
+      kernels::RoundToBf16(context, values, parameter.size, reinterpret_cast<uint16_t*>(bytes));
+    } else {
+      std::memcpy(bytes, values, static_cast<size_t>(parameter.size) * sizeof(float));
+    }
+    tensors[i] = {.name = parameter.name,
+                  .shape = parameter.shape,
+                  .dtype = dtype,
+                  .bytes = {bytes, static_cast<size_t>(parameter.size) * element_bytes}};
+  }
+  context.pool().ParallelFor(static_cast<int64_t>(tensors.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) tensors[i].sha256 = Sha256Hex(AsText(tensors[i].bytes));
+  });
+  if (dtype == kernels::DType::kF32 && version.root_hash.empty()) version.root_hash = ContentHash(tensors);
+  return std::make_shared<const WeightSnapshot>(std::move(version), std::move(files), std::move(tensors),
+                                                std::move(storage));
+}
+
+}  // namespace hone

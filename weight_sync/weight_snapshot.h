@@ -1,0 +1,17 @@
+// Makes snapshots from fp32 masters.
+#pragma once
+
+#include <memory>
+
+#include "model/model.h"
+#include "weight_sync/weight_channel.h"
+
+namespace hone {
+
+// A copy of `masters` in `dtype` (bf16: rounded to nearest even, as the kernels round), hashed. version.root_hash may
+// be "" where dtype is fp32: the content hash is it.
+std::shared_ptr<const WeightSnapshot> MakeSnapshot(const kernels::KernelContext& context,
+                                                   const model::ModelConfig& config, const model::FlatTensor& masters,
+                                                   kernels::DType dtype, WeightVersion version, ModelFiles files);
+
+}  // namespace hone
