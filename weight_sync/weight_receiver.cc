@@ -1,5 +1,6 @@
 #include "weight_sync/weight_receiver.h"
 
+#include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 
 #include <cstring>
