@@ -86,8 +86,8 @@ TEST_F(FlagsTest, HelpIsDistinctAndShowsDefaults) {
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(FlagParser::Exit(status), 0);
   EXPECT_EQ(FlagParser::Exit(absl::InvalidArgumentError("x")), 2);
-  EXPECT_THAT(flags.Help(), HasSubstr("--listen VALUE    address to serve at (default: 127.0.0.1:0)"));
-  EXPECT_THAT(flags.Help(), HasSubstr("--threads N       worker threads (default: 2)"));
+  EXPECT_THAT(flags.Help(), HasSubstr("--listen VALUE   address to serve at (default: 127.0.0.1:0)"));
+  EXPECT_THAT(flags.Help(), HasSubstr("--threads N      worker threads (default: 2)"));
 }
 
 }  // namespace
