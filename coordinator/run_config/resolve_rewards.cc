@@ -1,0 +1,115 @@
+// Reward components: names, weights and what each kind needs.
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+
+#include "base/status.h"
+#include "coordinator/run_config/checks.h"
+
+namespace hone::internal {
+namespace {
+
+std::string KindName(const v1::RewardSpec& reward) {
+  const google::protobuf::OneofDescriptor* kind = v1::RewardSpec::descriptor()->FindOneofByName("kind");
+  const google::protobuf::FieldDescriptor* set = reward.GetReflection()->GetOneofFieldDescriptor(reward, kind);
+  return set == nullptr ? "" : set->name();
+}
+
+// A pattern that does not compile is found here, before anything runs.
+absl::Status CheckPattern(const std::string& path, const std::string& pattern) {
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP,
+                                   &error, &offset, nullptr);
+  if (code != nullptr) {
+    pcre2_code_free(code);
+    return absl::OkStatus();
+  }
+  std::array<PCRE2_UCHAR, 256> message{};
+  pcre2_get_error_message(error, message.data(), message.size());
+  return FieldError(path, absl::StrCat("not a regular expression (PCRE2): ",
+                                       reinterpret_cast<const char*>(message.data()), " at byte ", offset));
+}
+
+absl::Status ResolveLanguage(const std::string& path, v1::LanguageReward* language) {
+  if (!language->has_think_only()) language->set_think_only(false);
+  std::map<std::string, std::string> owner;  // word -> language
+  std::vector<std::string> names;
+  for (const auto& [name, list] : language->words()) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) {
+    const std::string list_path = absl::StrCat(path, ".words.", name);
+    const v1::WordList& list = language->words().at(name);
+    if (name.empty()) return FieldError(list_path, "a language needs a name");
+    if (list.words().empty()) return FieldError(list_path + ".words", "required: at least one word");
+    for (const std::string& word : list.words()) {
+      if (word.empty()) return FieldError(list_path + ".words", "a word may not be empty");
+      const auto [it, fresh] = owner.emplace(word, name);
+      if (!fresh && it->second != name) {
+        return FieldError(list_path + ".words", absl::StrCat("'", word, "' is a word of '", it->second, "' already"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ResolveReward(const std::string& path, v1::RewardSpec* reward) {
+  switch (reward->kind_case()) {
+    case v1::RewardSpec::kAccuracy: {
+      v1::AccuracyReward* accuracy = reward->mutable_accuracy();
+      if (!accuracy->has_match()) accuracy->set_match(v1::ANSWER_MATCH_NUMERIC);
+      if (!accuracy->has_extraction()) accuracy->set_extraction(v1::ANSWER_EXTRACTION_ANSWER_TAG);
+      break;
+    }
+    case v1::RewardSpec::kFormat: {
+      v1::FormatReward* format = reward->mutable_format();
+      if (!format->has_require_finished()) format->set_require_finished(true);
+      if (!format->has_think_prefilled()) format->set_think_prefilled(false);
+      if (format->has_answer_pattern()) {
+        HONE_RETURN_IF_ERROR(CheckText(path + ".format.answer_pattern", format->answer_pattern()));
+        HONE_RETURN_IF_ERROR(CheckPattern(path + ".format.answer_pattern", format->answer_pattern()));
+      }
+      break;
+    }
+    case v1::RewardSpec::kLanguage:
+      HONE_RETURN_IF_ERROR(ResolveLanguage(path + ".language", reward->mutable_language()));
+      break;
+    case v1::RewardSpec::kLength:
+      break;
+    case v1::RewardSpec::KIND_NOT_SET:
+      return FieldError(path, "the component's kind is required: one of accuracy, format, language, length");
+  }
+  if (!reward->has_name()) reward->set_name(KindName(*reward));
+  HONE_RETURN_IF_ERROR(CheckName(path + ".name", reward->name()));
+  if (!reward->has_weight()) reward->set_weight(1);
+  return CheckRange(path + ".weight", reward->weight(), {-1e6, 1e6});
+}
+
+}  // namespace
+
+absl::Status ResolveRewards(const std::string& path, RewardUse use,
+                            google::protobuf::RepeatedPtrField<v1::RewardSpec>* rewards) {
+  if (rewards->empty()) return FieldError(path, "required: at least one component");
+  std::set<std::string> names;
+  bool counts = false;
+  for (int i = 0; i < rewards->size(); ++i) {
+    const std::string reward_path = absl::StrCat(path, "[", i, "]");
+    v1::RewardSpec* reward = rewards->Mutable(i);
+    HONE_RETURN_IF_ERROR(ResolveReward(reward_path, reward));
+    if (!names.insert(reward->name()).second) {
+      return FieldError(reward_path + ".name",
+                        absl::StrCat("an earlier component is named '", reward->name(), "' too"));
+    }
+    counts = counts || reward->weight() != 0;
+  }
+  if (use == RewardUse::kTraining && !counts) {
+    return FieldError(path, "every weight is 0: expected at least one component that counts");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace hone::internal
