@@ -1,11 +1,13 @@
 #include "coordinator/run_config/scalars.h"
 
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 namespace hone::internal {
 namespace {
@@ -74,9 +76,16 @@ bool ParseReal(std::string_view text, double* value) {
 }
 
 std::string FormatReal(double value) {
-  std::array<char, 64> buffer;
-  const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
-  return std::string(buffer.data(), end);
+  constexpr double kPlain = 1e15;  // whole numbers below it are exact, and shorter without an exponent
+  if (std::abs(value) < kPlain && value == std::trunc(value)) return absl::StrFormat("%.0f", value);
+  // 17 digits always read back to the same bits; fewer mostly do.
+  std::string text;
+  for (int digits = 1; digits <= 17; ++digits) {
+    text = absl::StrFormat("%.*g", digits, value);
+    double back = 0;
+    if (ParseReal(text, &back) && std::bit_cast<uint64_t>(back) == std::bit_cast<uint64_t>(value)) break;
+  }
+  return text;
 }
 
 bool ParseDuration(std::string_view text, int64_t* seconds, int32_t* nanos) {

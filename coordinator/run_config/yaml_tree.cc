@@ -18,6 +18,10 @@
 namespace hone::internal {
 namespace {
 
+// A comment put behind the text. The library takes a quoted text that is never closed to end with the file, and would
+// so swallow what follows a forgotten quote; the comment is then found inside of it.
+constexpr std::string_view kEndMark = "#hone-end-of-run-file";
+
 // Thrown through the parser, out of the handler, and caught in ParseYamlTree.
 struct TreeError {
   YAML::Mark mark;
@@ -34,6 +38,8 @@ class TreeBuilder final : public YAML::EventHandler {
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
+    if (value.find(kEndMark) != std::string::npos)
+      throw TreeError{mark, "the quoted text that begins here is never closed"};
     YamlNode node = NewNode(YamlKind::kScalar, mark, tag);
     node.text = value;
     node.plain = tag == "?";
@@ -125,6 +131,11 @@ class TreeBuilder final : public YAML::EventHandler {
       return;
     }
     OpenContainer& parent = open_.back();
+    if (node.kind == YamlKind::kNull && parent.key.has_value() && node.line != parent.key->line) {
+      // A value that is left out: the library gives the place where it noticed.
+      node.line = parent.key->line;
+      node.column = parent.key->column;
+    }
     parent.nodes += nodes;
     parent.depth = std::max(parent.depth, depth + 1);
     if (parent.node.kind == YamlKind::kSequence) {
@@ -194,7 +205,8 @@ absl::Status YamlError(std::string_view source, int line, int column, std::strin
 absl::StatusOr<YamlNode> ParseYamlTree(std::string_view text, std::string_view source) {
   HONE_RETURN_IF_ERROR(CheckText(text, source));
   try {
-    std::istringstream stream{std::string(text)};
+    const char* newline = text.ends_with('\n') ? "" : "\n";
+    std::istringstream stream(absl::StrCat(ToAbsl(text), newline, ToAbsl(kEndMark), "\n"));
     YAML::Parser parser(stream);
     TreeBuilder builder;
     if (!parser.HandleNextDocument(builder) || !builder.root.has_value()) {
