@@ -1,0 +1,37 @@
+// Sequences into micro-batches: packed end to end under a token budget, in the order given.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/model.h"
+
+namespace hone::learner {
+
+// One sequence of token ids, with the positions that need a log-prob.
+struct TrainingSequence {
+  std::vector<int32_t> tokens;  // prompt and completion
+  // Ascending positions p >= 1 in `tokens` whose log-prob given tokens[0, p) is wanted.
+  std::vector<int32_t> targets;
+};
+
+// Some sequences as one batch for TrainingModel. The last token of a sequence predicts nothing and is not fed.
+// Log-probs come sequence by sequence, in order of `members`, and inside of one in order of its targets.
+struct MicroBatch {
+  model::PackedSequences packed;
+  std::vector<int32_t> members;  // indices into the sequences given
+  int64_t target_count = 0;
+};
+
+// Takes `order` (indices into `sequences`) from the front and opens a new micro-batch where the next sequence would
+// exceed `token_budget`; a longer one stands alone. Sequences without targets, or with fewer than two tokens, are left
+// out. The cut depends on lengths and budget alone, so the bits of the gradients depend on data and run spec alone.
+std::vector<MicroBatch> PackMicroBatches(std::span<const TrainingSequence> sequences, std::span<const int32_t> order,
+                                         int64_t token_budget);
+
+// Tokens of a micro-batch for a model that keeps `activation_bytes_per_token`: 2 GiB of activations, between 256 and
+// 16384 tokens. A function of the model alone.
+int64_t MicroBatchTokenBudget(size_t activation_bytes_per_token);
+
+}  // namespace hone::learner
