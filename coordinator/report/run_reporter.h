@@ -77,9 +77,6 @@ class RunReporter {
   absl::Status Load();
   absl::Status LoadMetrics();
   absl::Status LoadSamples();
-  absl::Status WriteEvents(const std::string& stage, int step, absl::Time time, const MetricMap& metrics);
-  absl::Status AddStep(StepRow row);
-  absl::Status AddEvaluation(EvaluationRow row);
   bool AddSample(SampleRow row);
 
   const Options options_;
