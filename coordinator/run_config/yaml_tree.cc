@@ -143,7 +143,7 @@ class TreeBuilder final : public YAML::EventHandler {
     } else if (!parent.key.has_value()) {
       parent.key = std::move(node);
     } else {
-      parent.node.fields.emplace_back(std::move(*parent.key), std::move(node));
+      parent.node.fields.push_back({std::move(*parent.key), std::move(node)});
       parent.key.reset();
     }
   }
@@ -175,6 +175,13 @@ absl::Status CheckText(std::string_view text, std::string_view source) {
 }
 
 }  // namespace
+
+YamlNode::YamlNode() = default;
+YamlNode::YamlNode(const YamlNode&) = default;
+YamlNode::YamlNode(YamlNode&&) noexcept = default;
+YamlNode& YamlNode::operator=(const YamlNode&) = default;
+YamlNode& YamlNode::operator=(YamlNode&&) noexcept = default;
+YamlNode::~YamlNode() = default;
 
 std::string DescribeYaml(const YamlNode& node) {
   switch (node.kind) {

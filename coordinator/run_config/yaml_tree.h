@@ -5,7 +5,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -14,6 +13,8 @@ namespace hone::internal {
 
 enum class YamlKind { kNull, kScalar, kSequence, kMap };
 
+struct YamlField;
+
 struct YamlNode {
   YamlKind kind = YamlKind::kNull;
   int line = 1;    // from 1
@@ -21,8 +22,21 @@ struct YamlNode {
   // Scalars: the text, and whether it was written without quotes (only then may it be a number, boolean or enum name).
   std::string text;
   bool plain = false;
-  std::vector<YamlNode> items;                        // sequences
-  std::vector<std::pair<YamlNode, YamlNode>> fields;  // maps: key, value; duplicates are kept for the reader to refuse
+  std::vector<YamlNode> items;    // sequences
+  std::vector<YamlField> fields;  // maps, in the text's order; duplicates are kept for the reader to refuse
+
+  // Defined in yaml_tree.cc, where YamlField is complete.
+  YamlNode();
+  YamlNode(const YamlNode&);
+  YamlNode(YamlNode&&) noexcept;
+  YamlNode& operator=(const YamlNode&);
+  YamlNode& operator=(YamlNode&&) noexcept;
+  ~YamlNode();
+};
+
+struct YamlField {
+  YamlNode key;
+  YamlNode value;
 };
 
 // What a node is, for messages: "a list", "a mapping", "nothing", "text \"...\"" or the plain scalar in single quotes.
