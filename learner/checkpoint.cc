@@ -1,0 +1,203 @@
+#include "learner/checkpoint.h"
+
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/crash_point.h"
+#include "base/files.h"
+#include "base/sha256.h"
+#include "base/strings.h"
+#include "model/formats/safetensors.h"
+
+namespace hone::learner {
+namespace {
+
+using nlohmann::json;
+
+constexpr char kFormat[] = "hone-checkpoint-1";
+constexpr char kModelFolder[] = "model";
+constexpr char kFirstMoment[] = "optimizer/first_moment.safetensors";
+constexpr char kSecondMoment[] = "optimizer/second_moment.safetensors";
+
+absl::Status WriteMoments(const model::ModelConfig& config, const model::FlatTensor& values, const std::string& path) {
+  const model::ParameterLayout layout(config);
+  std::vector<model::TensorSpec> specs;
+  for (const model::ParameterInfo& entry : layout.entries()) {
+    specs.push_back({.name = entry.name, .dtype = model::DType::kF32, .shape = entry.shape});
+  }
+  HONE_ASSIGN_OR_RETURN(const auto writer, model::SafetensorsWriter::Create(path, std::move(specs)));
+  for (const model::ParameterInfo& entry : layout.entries()) {
+    HONE_RETURN_IF_ERROR(writer->AppendF32(entry.name, values.data() + entry.offset, static_cast<size_t>(entry.size)));
+  }
+  return writer->Finish();
+}
+
+absl::StatusOr<model::FlatTensor> ReadMoments(const model::ModelConfig& config, const std::string& path) {
+  HONE_ASSIGN_OR_RETURN(const auto file, model::SafetensorsFile::Open(path));
+  const model::ParameterLayout layout(config);
+  model::FlatTensor values(static_cast<size_t>(layout.total_size()));
+  for (const model::ParameterInfo& entry : layout.entries()) {
+    HONE_RETURN_IF_ERROR(file->ReadAsF32(entry.name, entry.shape, values.data() + entry.offset));
+  }
+  return values;
+}
+
+// Paths of all files below `root`, relative to it, sorted.
+absl::Status ListFiles(const std::string& root, const std::string& below, std::vector<std::string>* files) {
+  HONE_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(JoinPath(root, below)));
+  for (const std::string& name : names) {
+    const std::string relative = below.empty() ? name : JoinPath(below, name);
+    if (DirectoryExists(JoinPath(root, relative))) {
+      HONE_RETURN_IF_ERROR(ListFiles(root, relative, files));
+    } else {
+      files->push_back(relative);
+    }
+  }
+  return absl::OkStatus();
+}
+
+json StateJson(const CheckpointState& state) {
+  return {{"format", kFormat},
+          {"run", state.run},
+          {"stage", state.stage},
+          {"spec_hash", state.spec_hash},
+          {"version", state.version},
+          {"parent_version", state.parent_version},
+          {"step", state.step},
+          {"optimizer_updates", state.optimizer_updates},
+          {"optimizer_skipped", state.optimizer_skipped},
+          {"journal_position", state.journal_position},
+          {"root_hash", state.root_hash}};
+}
+
+absl::Status WriteFiles(const CheckpointSource& source, const std::string& folder) {
+  const std::string model_folder = JoinPath(folder, kModelFolder);
+  HONE_RETURN_IF_ERROR(CreateDirectories(model_folder));
+  HONE_RETURN_IF_ERROR(model::SaveParameters(*source.config, *source.masters, kernels::DType::kF32, model_folder));
+  HONE_RETURN_IF_ERROR(WriteModelFiles(*source.files, model_folder));
+  if (source.first_moment != nullptr) {
+    HONE_RETURN_IF_ERROR(CreateDirectories(JoinPath(folder, "optimizer")));
+    HONE_RETURN_IF_ERROR(WriteMoments(*source.config, *source.first_moment, JoinPath(folder, kFirstMoment)));
+    HONE_RETURN_IF_ERROR(WriteMoments(*source.config, *source.second_moment, JoinPath(folder, kSecondMoment)));
+  }
+  json state = StateJson(*source.state);
+  std::vector<std::string> files;
+  HONE_RETURN_IF_ERROR(ListFiles(folder, "", &files));
+  for (const std::string& name : files) {
+    HONE_ASSIGN_OR_RETURN(const auto contents, MappedFile::Open(JoinPath(folder, name)));
+    state["files"][name] = {{"bytes", contents->size()}, {"sha256", Sha256Hex(contents->view())}};
+  }
+  const std::string body = state.dump(2);
+  state["checksum"] = Sha256Hex(body);
+  return WriteFileAtomic(JoinPath(folder, "state.json"), state.dump(2) + "\n");
+}
+
+// state.json, checked against its own checksum.
+absl::StatusOr<json> ReadState(const std::string& path) {
+  if (!DirectoryExists(path)) return absl::NotFoundError(absl::StrCat("checkpoint folder '", path, "' does not exist"));
+  const std::string file = JoinPath(path, "state.json");
+  if (!FileExists(file)) {
+    return absl::InvalidArgumentError(absl::StrCat("'", path, "' is not a checkpoint: it has no state.json"));
+  }
+  HONE_ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
+  json state = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!state.is_object()) return absl::DataLossError(absl::StrCat(file, ": not a JSON object (truncated?)"));
+  if (const auto it = state.find("format"); it == state.end() || *it != kFormat) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, ": expected format '", kFormat, "', got ", it == state.end() ? "none" : it->dump()));
+  }
+  const json expected = state.value("checksum", json());
+  state.erase("checksum");
+  if (const std::string actual = Sha256Hex(state.dump(2)); expected != actual) {
+    return absl::DataLossError(absl::StrCat(file, ": expected checksum ", expected.dump(), ", got ", actual));
+  }
+  return state;
+}
+
+absl::Status VerifyFiles(const json& state, const std::string& path) {
+  for (const auto& [name, entry] : state.at("files").items()) {
+    const std::string file = JoinPath(path, name);
+    if (!FileExists(file)) return absl::DataLossError(absl::StrCat(file, ": missing from the checkpoint"));
+    HONE_ASSIGN_OR_RETURN(const auto contents, MappedFile::Open(file));
+    const uint64_t bytes = entry.at("bytes").get<uint64_t>();
+    if (contents->size() != bytes) {
+      return absl::DataLossError(absl::StrCat(file, ": expected ", bytes, " bytes, got ", contents->size()));
+    }
+    const std::string expected = entry.at("sha256").get<std::string>();
+    if (const std::string actual = Sha256Hex(contents->view()); actual != expected) {
+      return absl::DataLossError(absl::StrCat(file, ": expected SHA-256 ", expected, ", got ", actual));
+    }
+  }
+  return absl::OkStatus();
+}
+
+CheckpointState ParseState(const json& state) {
+  return {.run = state.at("run").get<std::string>(),
+          .stage = state.at("stage").get<std::string>(),
+          .spec_hash = state.at("spec_hash").get<std::string>(),
+          .version = state.at("version").get<int64_t>(),
+          .parent_version = state.at("parent_version").get<int64_t>(),
+          .step = state.at("step").get<int32_t>(),
+          .optimizer_updates = state.at("optimizer_updates").get<int64_t>(),
+          .optimizer_skipped = state.at("optimizer_skipped").get<int64_t>(),
+          .journal_position = state.at("journal_position").get<int64_t>(),
+          .root_hash = state.at("root_hash").get<std::string>()};
+}
+
+}  // namespace
+
+std::string CheckpointName(int32_t step) {
+  char name[32];
+  std::snprintf(name, sizeof(name), "step-%06d", step);
+  return name;
+}
+
+absl::StatusOr<std::string> WriteCheckpoint(const CheckpointSource& source, const std::string& parent_directory) {
+  HONE_CRASH_POINT("checkpoint.before_write");
+  const std::string path = JoinPath(parent_directory, CheckpointName(source.state->step));
+  const std::string temporary = path + ".tmp";
+  HONE_RETURN_IF_ERROR(RemoveTree(temporary));  // left by a crash
+  absl::Status status = WriteFiles(source, temporary);
+  if (status.ok()) status = SyncPath(temporary);
+  if (!status.ok()) {
+    RemoveTree(temporary).IgnoreError();
+    return Annotate(status, absl::StrCat("writing checkpoint ", path));
+  }
+  HONE_CRASH_POINT("checkpoint.before_rename");
+  HONE_RETURN_IF_ERROR(RemoveTree(path));
+  HONE_RETURN_IF_ERROR(RenamePath(temporary, path));
+  HONE_CRASH_POINT("checkpoint.after_rename");
+  return path;
+}
+
+absl::StatusOr<Checkpoint> LoadCheckpoint(const std::string& path, CheckpointParts parts) {
+  HONE_ASSIGN_OR_RETURN(const json state, ReadState(path));
+  Checkpoint checkpoint;
+  try {
+    HONE_RETURN_IF_ERROR(VerifyFiles(state, path));
+    checkpoint.state = ParseState(state);
+    checkpoint.has_moments = state.at("files").contains(kFirstMoment) && state.at("files").contains(kSecondMoment);
+  } catch (const json::exception& e) {
+    return absl::InvalidArgumentError(absl::StrCat(JoinPath(path, "state.json"), ": ", e.what()));
+  }
+  const std::string model_folder = JoinPath(path, kModelFolder);
+  LoadedModel& loaded = checkpoint.model;
+  HONE_ASSIGN_OR_RETURN(loaded.config, model::LoadModelConfig(model_folder));
+  HONE_ASSIGN_OR_RETURN(loaded.files, ReadModelFiles(model_folder));
+  HONE_ASSIGN_OR_RETURN(loaded.masters, model::LoadParameters(loaded.config, model_folder));
+  if (const std::string hash = model::RootHash(loaded.config, loaded.masters); hash != checkpoint.state.root_hash) {
+    return absl::DataLossError(
+        absl::StrCat(path, ": expected root hash ", checkpoint.state.root_hash, ", the weights have ", hash));
+  }
+  if (parts == CheckpointParts::kAll && checkpoint.has_moments) {
+    HONE_ASSIGN_OR_RETURN(checkpoint.first_moment, ReadMoments(loaded.config, JoinPath(path, kFirstMoment)));
+    HONE_ASSIGN_OR_RETURN(checkpoint.second_moment, ReadMoments(loaded.config, JoinPath(path, kSecondMoment)));
+  }
+  return checkpoint;
+}
+
+}  // namespace hone::learner

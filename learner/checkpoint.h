@@ -1,0 +1,67 @@
+// Durable checkpoints. One is a folder <stage folder>/step-NNNNNN:
+//
+//   state.json                               what it is (CheckpointState), and size and SHA-256 of every other file
+//   model/                                   the fp32 masters as a Hugging Face folder, loadable by any program
+//   optimizer/first_moment.safetensors       AdamW's moments, under the parameters' names; absent from a checkpoint of
+//   step 0 optimizer/second_moment.safetensors
+//
+// Invariants:
+//   1. A folder of that name is complete: it is written as <name>.tmp, fsynced file by file, and renamed.
+//   2. Loading verifies every checksum, and the root hash, before anything is used.
+//   3. What follows from a checkpoint is bit for bit what follows from the state that it was made of.
+// Crash points: checkpoint.before_write, checkpoint.before_rename, checkpoint.after_rename (docs/durability.md).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+#include "learner/model_source.h"
+#include "model/model.h"
+
+namespace hone::learner {
+
+struct CheckpointState {
+  std::string run;
+  std::string stage;
+  std::string spec_hash;  // of the stage's resolved spec: SpecHash
+  int64_t version = 0;    // policy version of these weights
+  int64_t parent_version = -1;
+  int32_t step = 0;  // steps of the stage that these weights contain
+  int64_t optimizer_updates = 0;
+  int64_t optimizer_skipped = 0;
+  int64_t journal_position = 0;  // after the last group that these weights have seen
+  std::string root_hash;
+};
+
+struct Checkpoint {
+  CheckpointState state;
+  LoadedModel model;
+  bool has_moments = false;
+  model::FlatTensor first_moment, second_moment;  // empty where not loaded or not there
+};
+
+// "step-000020"
+std::string CheckpointName(int32_t step);
+
+// What a checkpoint is made of; nothing is owned. Null moments: none are written.
+struct CheckpointSource {
+  const CheckpointState* state = nullptr;
+  const model::ModelConfig* config = nullptr;
+  const ModelFiles* files = nullptr;
+  const model::FlatTensor* masters = nullptr;
+  const model::FlatTensor* first_moment = nullptr;
+  const model::FlatTensor* second_moment = nullptr;
+};
+
+// Writes <parent_directory>/<CheckpointName(step)> and returns its path. One that is there already is replaced: it is
+// either the same or the work of a run that was abandoned. On failure nothing of that name has changed, and the
+// temporary folder is gone.
+absl::StatusOr<std::string> WriteCheckpoint(const CheckpointSource& source, const std::string& parent_directory);
+
+enum class CheckpointParts { kWeights, kAll };
+// NOT_FOUND: no such folder. INVALID_ARGUMENT: not a checkpoint of Hone's. DATA_LOSS: a file is missing, truncated or
+// altered. The message names the file, what was expected and what came.
+absl::StatusOr<Checkpoint> LoadCheckpoint(const std::string& path, CheckpointParts parts);
+
+}  // namespace hone::learner
