@@ -190,6 +190,8 @@ TEST(YamlReader, BrokenTextNamesTheLine) {
   EXPECT_EQ(ErrorOf(std::string("name: a\0b", 9)), "x.yaml: holds a NUL byte: not a text file");
   EXPECT_THAT(ErrorOf("name: a\n---\nname: b\n"), HasSubstr("expected one document, found a second"));
   EXPECT_THAT(ErrorOf("name: !!str a"), HasSubstr("tags are not allowed in a run file"));
+  EXPECT_THAT(ErrorOf("name: \"a\\Nb\""), HasSubstr("x.yaml:1:7: the escapes \\N and \\_ are not supported"));
+  EXPECT_EQ(Parse("name: \"\\u0085\\x41\"").name(), "\u0085A");
   EXPECT_THAT(ErrorOf("? [a]\n: b\n"), HasSubstr("expected a field's name, got a list"));
 }
 

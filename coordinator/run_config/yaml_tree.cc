@@ -38,6 +38,8 @@ class TreeBuilder final : public YAML::EventHandler {
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
+    // The library turns the escapes \N and \_ into bare bytes instead of characters.
+    if (!IsValidUtf8(value)) throw TreeError{mark, "the escapes \\N and \\_ are not supported: write \\u0085, \\u00a0"};
     if (value.find(kEndMark) != std::string::npos)
       throw TreeError{mark, "the quoted text that begins here is never closed"};
     YamlNode node = NewNode(YamlKind::kScalar, mark, tag);
