@@ -1,7 +1,8 @@
 // Decoder transformers of the Llama, Qwen2 and Qwen3 families: what rollout worker and learner share.
 //
-// One layer code serves both: InferenceModel (paged KV, chunks of many sequences) and TrainingModel (whole packed sequences, kept
-// activations, backward) run the same ops in the same order, so at equal weights log-probs are equal bit for bit.
+// One layer code serves both: InferenceModel (paged KV, chunks of many sequences) and TrainingModel (whole packed
+// sequences, kept activations, backward) run the same ops in the same order, so at equal weights log-probs are equal
+// bit for bit.
 //
 // Legend: T tokens, D model dim, L layers, H query heads, K kv heads, E head dim, F ffn dim, V vocabulary.
 #pragma once
@@ -28,7 +29,7 @@ struct ParameterInfo {
   std::vector<int64_t> shape;  // as in safetensors
   int64_t offset = 0;          // of the first element in the flat array
   int64_t size = 0;
-  bool decays = false;         // weight decay applies (matrices, not norms or biases)
+  bool decays = false;  // weight decay applies (matrices, not norms or biases)
 };
 
 // The parameter list of a model, in name order (the canonical order of hashes, checkpoints and the wire).
@@ -47,14 +48,15 @@ class ParameterLayout {
 // All parameters as one flat fp32 array (masters, gradients, moments all use this shape).
 using FlatTensor = kernels::AlignedBuffer<float>;
 
-// Masters from a Hugging Face folder (safetensors, sharded or not; F32, F16 or BF16). NOT_FOUND: no weights; INVALID_ARGUMENT: a
-// tensor is missing, surplus or of another shape (named, expected and actual).
+// Masters from a Hugging Face folder (safetensors, sharded or not; F32, F16 or BF16). NOT_FOUND: no weights;
+// INVALID_ARGUMENT: a tensor is missing, surplus or of another shape (named, expected and actual).
 absl::StatusOr<FlatTensor> LoadParameters(const ModelConfig& config, const std::string& directory);
 // N(0, initializer_range) matrices, ones for norms, zeros for biases; a function of (config, seed).
 FlatTensor RandomParameters(const ModelConfig& config, uint64_t seed);
-// Writes model.safetensors (sharded above max_shard_bytes) of the given dtype and config.json into `directory`, atomically.
-absl::Status SaveParameters(const ModelConfig& config, const FlatTensor& masters, kernels::DType dtype, const std::string& directory,
-                            int64_t max_shard_bytes = int64_t{4} << 30);
+// Writes model.safetensors (sharded above max_shard_bytes) of the given dtype and config.json into `directory`,
+// atomically.
+absl::Status SaveParameters(const ModelConfig& config, const FlatTensor& masters, kernels::DType dtype,
+                            const std::string& directory, int64_t max_shard_bytes = int64_t{4} << 30);
 
 // Canonical hash of fp32 masters: SHA-256 over one line per parameter, in name order:
 // "<name> F32 <d0>x<d1>... <sha256 of the little-endian bytes>\n".
@@ -71,8 +73,8 @@ class ComputeWeights {
   ComputeWeights(ComputeWeights&&) noexcept;
   const ModelConfig& config() const;
   kernels::DType dtype() const;
-  // From masters (rounds) or, in the same order and dtype-exact, from tensors received one by one: LoadTensor takes the fp32 or
-  // bf16-exact fp32 values of the entry named; all entries must be loaded before use.
+  // From masters (rounds) or, in the same order and dtype-exact, from tensors received one by one: LoadTensor takes the
+  // fp32 or bf16-exact fp32 values of the entry named; all entries must be loaded before use.
   void LoadAll(const FlatTensor& masters);
   absl::Status LoadTensor(std::string_view name, const float* values, int64_t size);
   size_t size_bytes() const;
@@ -116,8 +118,8 @@ class InferenceModel {
   // `weights` must outlive the object; its contents may be replaced between calls.
   InferenceModel(const kernels::KernelContext& ctx, const ComputeWeights& weights);
   ~InferenceModel();
-  // Appends all chunks to the cache and writes, for each entry of `output_rows` (row numbers in the concatenation of the
-  // chunks), the final hidden state [D] after the last norm to hidden_out [rows, D].
+  // Appends all chunks to the cache and writes, for each entry of `output_rows` (row numbers in the concatenation of
+  // the chunks), the final hidden state [D] after the last norm to hidden_out [rows, D].
   void Forward(std::span<const Chunk> chunks, std::span<const int64_t> output_rows, KvCache* cache, float* hidden_out);
   // logits [rows, V] of hidden [rows, D].
   void Logits(const float* hidden, int64_t rows, float* logits);
@@ -129,16 +131,16 @@ class InferenceModel {
 
 // ------------------------------------------------------------------------------------------------ training
 
-// Whole sequences, packed without padding. Row r of sequence s predicts targets[r] (the next token, as a rule); rows with
-// targets[r] < 0 need no prediction and cost no LM head.
+// Whole sequences, packed without padding. Row r of sequence s predicts targets[r] (the next token, as a rule); rows
+// with targets[r] < 0 need no prediction and cost no LM head.
 struct PackedSequences {
   std::vector<int32_t> tokens;   // [T]
   std::vector<int64_t> starts;   // [S + 1], starts[0] = 0, starts[S] = T
   std::vector<int32_t> targets;  // [T]
 };
 
-// Forward and backward over packed sequences. The loss is the caller's: it sees log-probs and entropies and hands back their
-// gradients. Not thread-safe.
+// Forward and backward over packed sequences. The loss is the caller's: it sees log-probs and entropies and hands back
+// their gradients. Not thread-safe.
 class TrainingModel {
  public:
   TrainingModel(const kernels::KernelContext& ctx, const ComputeWeights& weights);
@@ -147,8 +149,8 @@ class TrainingModel {
   // keep = true keeps what Backward needs; false is for reference and old log-probs.
   void Forward(const PackedSequences& batch, float temperature, bool keep, std::vector<float>* logprobs,
                std::vector<float>* entropies);
-  // Adds to gradients (flat, as ParameterLayout) the gradient of sum_r d_logprob[r] * logprob[r] + d_entropy[r] * entropy[r] for the
-  // batch of the last Forward with keep = true. d_entropy may be empty (zero).
+  // Adds to gradients (flat, as ParameterLayout) the gradient of sum_r d_logprob[r] * logprob[r] + d_entropy[r] *
+  // entropy[r] for the batch of the last Forward with keep = true. d_entropy may be empty (zero).
   void Backward(std::span<const float> d_logprob, std::span<const float> d_entropy, FlatTensor* gradients);
   // Bytes of activations that Forward(keep) holds per token, for memory planning.
   size_t ActivationBytesPerToken() const;
