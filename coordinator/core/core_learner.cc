@@ -1,0 +1,429 @@
+// The learner's calls: work, versions, batches, reports. And the tasks that a published version makes.
+#include <algorithm>
+#include <set>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "coordinator/core/core.h"
+#include "coordinator/core/stage_plan.h"
+
+namespace hone::coordinator {
+namespace {
+
+bool IsHash(const std::string& text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+std::string AbsolutePath(const std::string& directory, const std::string& path) {
+  if (directory.empty() || path.empty() || path.front() == '/') return path;
+  return directory + "/" + path;
+}
+
+// The spec with every path that the learner opens made absolute: it may have been started in another folder.
+v1::RunSpec WithAbsolutePaths(v1::RunSpec spec, const std::string& directory) {
+  if (spec.has_model()) spec.mutable_model()->set_path(AbsolutePath(directory, spec.model().path()));
+  for (auto& [name, dataset] : *spec.mutable_datasets()) {
+    for (v1::SourceSpec& source : *dataset.mutable_sources()) {
+      source.set_path(AbsolutePath(directory, source.path()));
+    }
+  }
+  for (v1::StageSpec& stage : *spec.mutable_stages()) {
+    if (stage.has_from_checkpoint()) stage.set_from_checkpoint(AbsolutePath(directory, stage.from_checkpoint()));
+    if (stage.has_export_() && stage.export_().has_path()) {
+      stage.mutable_export_()->set_path(AbsolutePath(directory, stage.export_().path()));
+    }
+  }
+  return spec;
+}
+
+std::set<int32_t> RecordedSlots(const std::map<int32_t, std::map<int32_t, RecordedGroup>>& groups, int32_t step) {
+  std::set<int32_t> slots;
+  if (const auto it = groups.find(step); it != groups.end()) {
+    for (const auto& [slot, group] : it->second) slots.insert(slot);
+  }
+  return slots;
+}
+
+}  // namespace
+
+std::optional<v1::Directive> Core::StateDirective(const RunState& run) {
+  switch (run.state()) {
+    case v1::RUN_STATE_RUNNING:
+      return std::nullopt;
+    case v1::RUN_STATE_PAUSED:
+      return v1::DIRECTIVE_WAIT;
+    case v1::RUN_STATE_STOPPING:
+      return v1::DIRECTIVE_STOP;
+    default:
+      return v1::DIRECTIVE_ABANDON;
+  }
+}
+
+absl::StatusOr<Core::Place> Core::FindPlace(const std::string& name, const std::string& stage) {
+  HONE_ASSIGN_OR_RETURN(RunState * run, GetRun(name));
+  const int index = run->StageIndex(stage);
+  if (index < 0) return absl::NotFoundError("run '" + name + "' has no stage '" + stage + "'");
+  if (run->IsActive() && index != run->CurrentStage()) {
+    const int current = run->CurrentStage();
+    return absl::FailedPreconditionError(
+        "stage '" + stage + "' of run '" + name + "' is not the one at work: expected '" +
+        (current < run->stage_count() ? run->spec().stages(current).name() : std::string("(all are finished)")) + "'");
+  }
+  return Place{run, index};
+}
+
+absl::StatusOr<v1::NextWorkResponse> Core::NextWork(const v1::NextWorkRequest& request, absl::Time now) {
+  HONE_RETURN_IF_ERROR(CheckLearner(request.member_id(), request.learner_epoch(), now));
+  Advance(now);
+  v1::NextWorkResponse response;
+  const RunState* run = ActiveRun();
+  if (run != nullptr && run->state() == v1::RUN_STATE_STOPPING) {
+    // A learner that asks for work has none in hand: the newest durable checkpoint is where the run stops.
+    SetState(*run, v1::RUN_STATE_STOPPED, "", now);
+    Advance(now);
+    run = ActiveRun();
+  }
+  if (run == nullptr || run->state() != v1::RUN_STATE_RUNNING) return response;
+  const int index = run->CurrentStage();
+  const v1::StageSpec& stage = run->spec().stages(index);
+  const StageStart start = run->StartOf(index);
+  v1::LearnerWork& work = *response.mutable_work();
+  work.set_work_id(run->name() + "/" + stage.name());
+  work.set_run(run->name());
+  *work.mutable_spec() = WithAbsolutePaths(run->spec(), options_.working_directory);
+  work.set_stage_index(index);
+  work.set_kind(IsTraining(stage) ? v1::WORK_KIND_TRAIN
+                : stage.has_export_() ? v1::WORK_KIND_EXPORT
+                                     : v1::WORK_KIND_SERVE);
+  *work.mutable_start() = start.weights;
+  for (std::string* path : {work.mutable_start()->mutable_model_path(), work.mutable_start()->mutable_checkpoint_path()}) {
+    *path = AbsolutePath(options_.working_directory, *path);
+  }
+  work.set_first_version(start.first_version);
+  work.set_parent_version(start.parent_version);
+  if (const CheckpointEntry* checkpoint = run->NewestCheckpoint(index); checkpoint != nullptr && IsTraining(stage)) {
+    work.set_resume_checkpoint(checkpoint->path);
+    work.set_resume_step(checkpoint->step);
+  }
+  work.set_output_dir(run->output_dir());
+  return response;
+}
+
+absl::StatusOr<v1::PublishVersionResponse> Core::PublishVersion(const v1::PublishVersionRequest& request,
+                                                                absl::Time now) {
+  HONE_RETURN_IF_ERROR(CheckLearner(request.member_id(), request.learner_epoch(), now));
+  HONE_ASSIGN_OR_RETURN(const Place place, FindPlace(request.run(), request.stage()));
+  v1::PublishVersionResponse response;
+  // Of a run that has ended nothing is needed any more; the learner's next call hears so.
+  if (!place.run->IsActive()) return response;
+  const StageState& state = place.run->stage(place.stage);
+  const StageStart start = place.run->StartOf(place.stage);
+  const int32_t step = request.step();
+  if (step < 0) return absl::InvalidArgumentError("step: expected at least 0, got " + std::to_string(step));
+  if (request.version().number() != start.first_version + step) {
+    return absl::InvalidArgumentError("version.number: expected " + std::to_string(start.first_version + step) +
+                                      " (first version " + std::to_string(start.first_version) + " + step " +
+                                      std::to_string(step) + "), got " + std::to_string(request.version().number()));
+  }
+  const std::string& hash = request.version().root_hash();
+  if (!IsHash(hash)) {
+    return absl::InvalidArgumentError("version.root_hash: expected 64 lower-case hexadecimal digits, got '" + hash +
+                                      "'");
+  }
+  // The same weights must come out whenever they are computed again. Every earlier word about this version counts.
+  std::string known = place.run->PublishedHash(request.version().number());
+  std::string source = "published before";
+  for (const CheckpointEntry& checkpoint : state.checkpoints) {
+    if (known.empty() && checkpoint.step == step) {
+      known = checkpoint.root_hash;
+      source = "checkpoint " + checkpoint.path;
+    }
+  }
+  if (known.empty() && step == 0) {
+    known = start.root_hash;
+    source = "the stage it starts from";
+  }
+  if (!known.empty() && known != hash) {
+    const std::string alarm = "version " + std::to_string(request.version().number()) + " of run '" + request.run() +
+                              "' (stage '" + request.stage() + "', step " + std::to_string(step) + ") has root hash " +
+                              hash + ", but " + source + ": " + known;
+    FailRun(request.run(), alarm, now);
+    return absl::DataLossError(alarm);
+  }
+  if (state.published_step != step || state.published_epoch != learner_.epoch) {
+    v1::JournalRecord record;
+    v1::VersionPublished& published = *record.mutable_version_published();
+    published.set_run(request.run());
+    published.set_stage(request.stage());
+    published.set_step(step);
+    v1::PolicyVersion& version = *published.mutable_version();
+    version = request.version();
+    version.set_parent(step == 0 ? start.parent_version : request.version().number() - 1);
+    version.set_learner_epoch(learner_.epoch);
+    Emit(std::move(record), now);
+    OpenWork(now);
+    Advance(now);
+  }
+  response.set_evaluation_due(leases_.Outstanding(v1::GROUP_PURPOSE_EVALUATE) > 0);
+  return response;
+}
+
+void Core::OpenWork(absl::Time now) {
+  leases_.Clear();
+  const RunState* run = ActiveRun();
+  if (run == nullptr) return;
+  const int index = run->CurrentStage();
+  if (index == run->stage_count()) return;
+  const StageState& state = run->stage(index);
+  if (state.published_step < 0 || state.published_epoch != learner_.epoch) return;
+  const v1::StageSpec& stage = run->spec().stages(index);
+  const int32_t step = state.published_step;
+  if (EvaluationDue(stage, step, state.finish_step) && !state.evaluations.contains(step)) {
+    OpenEvaluation(*run, index, step);
+  }
+  const bool last = step >= StepsTotal(stage) || (state.finish_step >= 0 && step >= state.finish_step);
+  if (stage.has_rl() && !last) OpenTraining(*run, index, step + 1);
+  Advance(now);
+}
+
+v1::TaskContext Core::MakeContext(const RunState& run, int stage, v1::GroupPurpose purpose) {
+  const StageState& state = run.stage(stage);
+  const StageStart start = run.StartOf(stage);
+  v1::TaskContext context;
+  context.set_context_id(options_.incarnation + "-context-" + std::to_string(next_context_++));
+  context.set_run(run.name());
+  context.set_stage(run.spec().stages(stage).name());
+  context.set_run_seed(run.spec().seed());
+  context.set_purpose(purpose);
+  v1::PolicyVersion& version = *context.mutable_version();
+  version.set_number(start.first_version + state.published_step);
+  version.set_parent(state.published_step == 0 ? start.parent_version : version.number() - 1);
+  version.set_learner_epoch(learner_.epoch);
+  version.set_root_hash(run.PublishedHash(version.number()));
+  context.set_weights_address(learner_.address);
+  context.set_dtype(run.spec().numerics().dtype());
+  return context;
+}
+
+void Core::AddTask(const RunState& run, const std::string& group_stage, const PromptSet& prompts,
+                   const PromptPick& pick, WorkSet* set) {
+  const PromptSource& source = prompts.sources[static_cast<size_t>(pick.source)];
+  const v1::PromptRecord& prompt = source.rows[static_cast<size_t>(pick.row)];
+  v1::GroupTask task;
+  task.set_context_id(set->context.context_id());
+  task.set_group_id(GroupId(run.name(), group_stage, prompt.id(), pick.visit, 0));
+  *task.mutable_prompt() = prompt;
+  task.set_template_(source.prompt_template);
+  if (source.system_prompt.has_value()) task.set_system_prompt(*source.system_prompt);
+  task.set_prompt_suffix(source.prompt_suffix);
+  set->tasks.push_back(std::move(task));
+}
+
+void Core::OpenTraining(const RunState& run, int stage, int32_t step) {
+  const v1::StageSpec& spec = run.spec().stages(stage);
+  const v1::RlStage& rl = spec.rl();
+  const auto prompts = FindPrompts(run.name(), rl.dataset());
+  HONE_CHECK(prompts != nullptr) << "run " << run.name() << " is active without prompts of " << rl.dataset();
+  if (cursor_.run != run.name() || cursor_.stage != spec.name()) {
+    cursor_ = {run.name(), spec.name(), std::make_unique<PromptCursor>(prompts, run.spec().seed(), spec.name())};
+  }
+  WorkSet set;
+  set.context = MakeContext(run, stage, v1::GROUP_PURPOSE_TRAIN);
+  *set.context.mutable_sampling() = rl.sampling();
+  set.context.set_group_size(rl.group_size());
+  set.context.set_max_prompt_tokens(rl.max_prompt_tokens());
+  set.context.set_overlong(rl.overlong());
+  *set.context.mutable_rewards() = rl.rewards();
+  set.step = step;
+  const int64_t first = static_cast<int64_t>(step - 1) * rl.prompts_per_step();
+  for (const PromptPick& pick : cursor_.cursor->Range(first, rl.prompts_per_step())) {
+    AddTask(run, spec.name(), *prompts, pick, &set);
+  }
+  leases_.Open(std::move(set), RecordedSlots(run.stage(stage).train_groups, step));
+}
+
+void Core::OpenEvaluation(const RunState& run, int stage, int32_t step) {
+  const v1::StageSpec& spec = run.spec().stages(stage);
+  const v1::EvaluationSpec& evaluation = *EvaluationOf(spec);
+  const auto prompts = FindPrompts(run.name(), evaluation.dataset());
+  HONE_CHECK(prompts != nullptr) << "run " << run.name() << " is active without prompts of " << evaluation.dataset();
+  WorkSet set;
+  set.context = MakeContext(run, stage, v1::GROUP_PURPOSE_EVALUATE);
+  *set.context.mutable_sampling() = evaluation.sampling();
+  set.context.set_group_size(evaluation.samples());
+  set.context.set_max_prompt_tokens(evaluation.max_prompt_tokens());
+  set.context.set_overlong(evaluation.overlong());
+  *set.context.mutable_rewards() = evaluation.rewards();
+  set.step = step;
+  for (const PromptPick& pick : EvaluationOrder(*prompts, evaluation.max_problems(), step)) {
+    AddTask(run, spec.name() + "/eval", *prompts, pick, &set);
+  }
+  leases_.Open(std::move(set), RecordedSlots(run.stage(stage).evaluation_groups, step));
+}
+
+absl::StatusOr<v1::Directive> Core::AwaitRelease(const v1::AwaitReleaseRequest& request, absl::Time now) {
+  HONE_RETURN_IF_ERROR(CheckLearner(request.member_id(), request.learner_epoch(), now));
+  HONE_ASSIGN_OR_RETURN(const RunState* run, GetRun(request.run()));
+  if (const auto directive = StateDirective(*run)) return *directive;
+  for (const WorkSet& set : leases_.sets()) {
+    if (set.context.version().number() == request.version() && leases_.Outstanding() > 0) return v1::DIRECTIVE_WAIT;
+  }
+  return v1::DIRECTIVE_CONTINUE;
+}
+
+absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& request, absl::Time now) {
+  HONE_RETURN_IF_ERROR(CheckLearner(request.member_id(), request.learner_epoch(), now));
+  HONE_ASSIGN_OR_RETURN(const Place place, FindPlace(request.run(), request.stage()));
+  BatchAnswer answer;
+  if (const auto directive = StateDirective(*place.run)) {
+    answer.directive = *directive;
+    return answer;
+  }
+  const v1::StageSpec& spec = place.run->spec().stages(place.stage);
+  if (!spec.has_rl()) return absl::InvalidArgumentError("stage '" + request.stage() + "' has no batches: it is not rl");
+  const StageState& state = place.run->stage(place.stage);
+  if (state.published_epoch != learner_.epoch || state.published_step + 1 != request.step()) {
+    return absl::FailedPreconditionError(
+        "step " + std::to_string(request.step()) + ": its batch is made by the version of step " +
+        std::to_string(request.step() - 1) + ", which learner epoch " + std::to_string(learner_.epoch) +
+        " did not publish last");
+  }
+  // In sync mode a batch also waits for the evaluation at its version: the learner leaves no version that is still needed.
+  const auto groups = state.train_groups.find(request.step());
+  if (leases_.Outstanding() > 0 || groups == state.train_groups.end() ||
+      static_cast<int32_t>(groups->second.size()) < spec.rl().prompts_per_step()) {
+    return answer;
+  }
+  answer.directive = v1::DIRECTIVE_CONTINUE;
+  for (const auto& [slot, group] : groups->second) {
+    answer.positions.push_back(group.span.begin);
+    answer.journal_position = std::max(answer.journal_position, group.span.end);
+  }
+  return answer;
+}
+
+absl::StatusOr<v1::Directive> Core::ReportStep(const v1::ReportStepRequest& request, absl::Time now) {
+  HONE_RETURN_IF_ERROR(CheckLearner(request.member_id(), request.learner_epoch(), now));
+  HONE_ASSIGN_OR_RETURN(const Place place, FindPlace(request.run(), request.stage()));
+  const RunState& run = *place.run;
+  const StageState& state = run.stage(place.stage);
+  if (request.step() < 1) {
+    return absl::InvalidArgumentError("step: expected at least 1, got " + std::to_string(request.step()));
+  }
+  if (run.IsActive() && request.step() > state.steps_done) {
+    v1::JournalRecord record;
+    v1::StepRecorded& recorded = *record.mutable_step_recorded();
+    recorded.set_run(request.run());
+    recorded.set_stage(request.stage());
+    recorded.set_step(request.step());
+    recorded.set_running_seconds(absl::ToDoubleSeconds(run.RunningTime(now)));
+    *recorded.mutable_metrics() = request.metrics();
+    if (const auto groups = state.train_groups.find(request.step()); groups != state.train_groups.end()) {
+      std::vector<const GroupSummary*> summaries;
+      for (const auto& [slot, group] : groups->second) summaries.push_back(&group.summary);
+      const auto published = state.train_published.find(request.step());
+      const auto last = state.train_last_group.find(request.step());
+      double seconds = 0;
+      if (published != state.train_published.end() && last != state.train_last_group.end()) {
+        seconds = absl::ToDoubleSeconds(last->second - published->second);
+      }
+      for (const auto& [name, value] : StepFigures(summaries, seconds)) (*recorded.mutable_metrics())[name] = value;
+    }
+    const int32_t finish_before = state.finish_step;
+    Emit(std::move(record), now);
+    // The budget ended the stage here: the version of this step is its last, and an evaluation at its end is due now.
+    if (finish_before < 0 && state.finish_step >= 0) OpenWork(now);
+    Advance(now);
+  }
+  if (const auto directive = StateDirective(run)) return *directive;
+  if (state.finish_step >= 0 && request.step() >= state.finish_step) return v1::DIRECTIVE_FINISH;
+  return v1::DIRECTIVE_CONTINUE;
+}
+
+absl::StatusOr<v1::ReportCheckpointResponse> Core::ReportCheckpoint(const v1::ReportCheckpointRequest& request,
+                                                                    absl::Time now) {
+  HONE_RETURN_IF_ERROR(CheckLearner(request.member_id(), request.learner_epoch(), now));
+  HONE_ASSIGN_OR_RETURN(const Place place, FindPlace(request.run(), request.stage()));
+  v1::ReportCheckpointResponse response;
+  if (!place.run->IsActive()) return response;
+  if (request.path().empty()) return absl::InvalidArgumentError("path: missing");
+  if (!IsHash(request.root_hash())) {
+    return absl::InvalidArgumentError("root_hash: expected 64 lower-case hexadecimal digits, got '" +
+                                      request.root_hash() + "'");
+  }
+  const auto& checkpoints = place.run->stage(place.stage).checkpoints;
+  const bool known = std::any_of(checkpoints.begin(), checkpoints.end(), [&](const CheckpointEntry& c) {
+    return c.step == request.step() && c.path == request.path() && c.root_hash == request.root_hash();
+  });
+  if (!known) {
+    v1::JournalRecord record;
+    v1::CheckpointRecorded& recorded = *record.mutable_checkpoint_recorded();
+    recorded.set_run(request.run());
+    recorded.set_stage(request.stage());
+    recorded.set_step(request.step());
+    recorded.set_path(request.path());
+    recorded.set_root_hash(request.root_hash());
+    recorded.set_journal_position(request.journal_position());
+    Emit(std::move(record), now);
+  }
+  for (const std::string& path : place.run->ObsoleteCheckpoints(place.stage)) response.add_obsolete_paths(path);
+  return response;
+}
+
+absl::Status Core::FinishWork(const v1::FinishWorkRequest& request, absl::Time now) {
+  HONE_RETURN_IF_ERROR(CheckLearner(request.member_id(), request.learner_epoch(), now));
+  const size_t slash = request.work_id().find('/');
+  if (slash == std::string::npos) {
+    return absl::InvalidArgumentError("work_id: expected <run>/<stage>, got '" + request.work_id() + "'");
+  }
+  HONE_ASSIGN_OR_RETURN(const RunState* run, GetRun(request.work_id().substr(0, slash)));
+  const int stage = run->StageIndex(request.work_id().substr(slash + 1));
+  if (stage < 0) return absl::NotFoundError("work '" + request.work_id() + "' names no stage of the run");
+  if (run->stage(stage).finished || !run->IsActive()) return absl::OkStatus();
+  HONE_RETURN_IF_ERROR(FindPlace(run->name(), run->spec().stages(stage).name()).status());
+  switch (request.outcome()) {
+    case v1::WORK_OUTCOME_FAILED:
+      FailRun(run->name(), "stage '" + run->spec().stages(stage).name() + "': " + request.error(), now);
+      return absl::OkStatus();
+    case v1::WORK_OUTCOME_STOPPED:
+      // A learner may also stop by itself, for its own restart: then the run goes on with the next one.
+      if (run->state() == v1::RUN_STATE_STOPPING) SetState(*run, v1::RUN_STATE_STOPPED, "", now);
+      leases_.Clear();
+      Advance(now);
+      return absl::OkStatus();
+    case v1::WORK_OUTCOME_DONE:
+      break;
+    default:
+      return absl::InvalidArgumentError("outcome: expected DONE, STOPPED or FAILED, got " +
+                                        v1::WorkOutcome_Name(request.outcome()));
+  }
+  const v1::StageSpec& spec = run->spec().stages(stage);
+  if (IsTraining(spec) && request.path().empty()) {
+    return absl::InvalidArgumentError("path: a training stage ends with a checkpoint, got none");
+  }
+  if (leases_.Outstanding() > 0) {
+    return absl::FailedPreconditionError("work '" + request.work_id() + "' has " +
+                                         std::to_string(leases_.Outstanding()) +
+                                         " groups outstanding: await the release of its last version first");
+  }
+  v1::JournalRecord record;
+  v1::StageFinished& finished = *record.mutable_stage_finished();
+  finished.set_run(run->name());
+  finished.set_stage(spec.name());
+  finished.set_path(request.path());
+  finished.set_root_hash(request.root_hash());
+  finished.set_steps(request.steps());
+  const v1::PeriodicEvalSpec* periodic = PeriodicEvaluation(spec);
+  if (periodic != nullptr && periodic->keep_best()) {
+    if (const CheckpointEntry* best = run->BestCheckpoint(stage)) {
+      finished.set_path(best->path);
+      finished.set_root_hash(best->root_hash);
+    }
+  }
+  Emit(std::move(record), now);
+  OpenWork(now);
+  Advance(now);
+  return absl::OkStatus();
+}
+
+}  // namespace hone::coordinator

@@ -1,0 +1,106 @@
+#include "coordinator/core/leases.h"
+
+#include <utility>
+
+#include "base/check.h"
+
+namespace hone::coordinator {
+
+void LeaseTable::Clear() {
+  sets_.clear();
+  items_.clear();
+  free_.clear();
+}
+
+void LeaseTable::Open(WorkSet set, const std::set<int32_t>& recorded) {
+  const int index = static_cast<int>(sets_.size());
+  for (int32_t slot = 0; slot < static_cast<int32_t>(set.tasks.size()); ++slot) {
+    if (recorded.contains(slot)) continue;
+    const uint64_t id = set.tasks[static_cast<size_t>(slot)].group_id();
+    Item item;
+    item.set = index;
+    item.slot = slot;
+    HONE_CHECK(items_.emplace(id, item).second) << "group id " << id << " twice in the open sets";
+    free_[{index, slot}] = id;
+  }
+  sets_.push_back(std::move(set));
+}
+
+std::vector<v1::GroupTask> LeaseTable::Lease(const std::string& member, int max, absl::Time expiry) {
+  std::vector<v1::GroupTask> tasks;
+  while (static_cast<int>(tasks.size()) < max && !free_.empty()) {
+    Item& item = items_.at(free_.begin()->second);
+    free_.erase(free_.begin());
+    item.member = member;
+    item.expiry = expiry;
+    ++item.attempt;
+    v1::GroupTask task = sets_[static_cast<size_t>(item.set)].tasks[static_cast<size_t>(item.slot)];
+    task.set_attempt(item.attempt);
+    tasks.push_back(std::move(task));
+  }
+  return tasks;
+}
+
+void LeaseTable::Renew(const std::string& member, absl::Time expiry) {
+  for (auto& [id, item] : items_) {
+    if (item.member == member) item.expiry = expiry;
+  }
+}
+
+void LeaseTable::Free(Item& item, uint64_t group_id) {
+  item.member.clear();
+  free_[{item.set, item.slot}] = group_id;
+}
+
+int LeaseTable::ReleaseExcept(const std::string& member, const std::set<uint64_t>& holding) {
+  int released = 0;
+  for (auto& [id, item] : items_) {
+    if (item.member != member || holding.contains(id)) continue;
+    Free(item, id);
+    ++released;
+  }
+  return released;
+}
+
+void LeaseTable::Release(uint64_t group_id) {
+  const auto it = items_.find(group_id);
+  if (it != items_.end()) Free(it->second, group_id);
+}
+
+int LeaseTable::Expire(absl::Time now) {
+  int expired = 0;
+  for (auto& [id, item] : items_) {
+    if (item.member.empty() || item.expiry > now) continue;
+    Free(item, id);
+    ++expired;
+  }
+  return expired;
+}
+
+const LeaseTable::Item* LeaseTable::Find(uint64_t group_id) const {
+  const auto it = items_.find(group_id);
+  return it == items_.end() ? nullptr : &it->second;
+}
+
+void LeaseTable::MarkDone(uint64_t group_id) {
+  const auto it = items_.find(group_id);
+  if (it == items_.end()) return;
+  free_.erase({it->second.set, it->second.slot});
+  items_.erase(it);
+}
+
+int LeaseTable::Outstanding(v1::GroupPurpose purpose) const {
+  int count = 0;
+  for (const auto& [id, item] : items_) {
+    count += sets_[static_cast<size_t>(item.set)].context.purpose() == purpose ? 1 : 0;
+  }
+  return count;
+}
+
+int LeaseTable::HeldBy(const std::string& member) const {
+  int count = 0;
+  for (const auto& [id, item] : items_) count += item.member == member ? 1 : 0;
+  return count;
+}
+
+}  // namespace hone::coordinator

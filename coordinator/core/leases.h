@@ -1,0 +1,66 @@
+// The groups that are to be generated now, and who is at work on which: ephemeral, made anew from durable state whenever the
+// learner publishes a version or the coordinator restarts. Pure and not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "hone/v1/trajectory.pb.h"
+
+namespace hone::coordinator {
+
+// The groups of one training step or one evaluation, in the order fixed before generation.
+struct WorkSet {
+  v1::TaskContext context;
+  int32_t step = 0;
+  std::vector<v1::GroupTask> tasks;  // by slot
+};
+
+class LeaseTable {
+ public:
+  struct Item {
+    int set = 0;        // index into sets()
+    int32_t slot = 0;
+    std::string member;  // "" = free
+    absl::Time expiry;
+    int32_t attempt = 0;  // leases given so far
+  };
+
+  void Clear();
+  // Opens a set; slots in `recorded` are done already. Group ids must be new to the table.
+  void Open(WorkSet set, const std::set<int32_t>& recorded);
+  const std::vector<WorkSet>& sets() const { return sets_; }
+
+  // Leases up to `max` free groups, in the order of the sets and slots; each task carries its new attempt number.
+  std::vector<v1::GroupTask> Lease(const std::string& member, int max, absl::Time expiry);
+  // Renews every lease of `member`.
+  void Renew(const std::string& member, absl::Time expiry);
+  // Frees the leases of `member` that are not in `holding`; returns how many.
+  int ReleaseExcept(const std::string& member, const std::set<uint64_t>& holding);
+  // Frees one group, whoever holds it.
+  void Release(uint64_t group_id);
+  // Frees the leases that ended before `now`; returns how many.
+  int Expire(absl::Time now);
+  // nullptr where the group is not outstanding.
+  const Item* Find(uint64_t group_id) const;
+  void MarkDone(uint64_t group_id);
+
+  // Groups not done yet, leased or free.
+  int Outstanding(v1::GroupPurpose purpose) const;
+  int Outstanding() const { return static_cast<int>(items_.size()); }
+  int FreeCount() const { return static_cast<int>(free_.size()); }
+  int HeldBy(const std::string& member) const;
+
+ private:
+  void Free(Item& item, uint64_t group_id);
+
+  std::vector<WorkSet> sets_;
+  std::map<uint64_t, Item> items_;
+  std::map<std::pair<int, int32_t>, uint64_t> free_;  // (set, slot) -> group id
+};
+
+}  // namespace hone::coordinator
