@@ -377,11 +377,11 @@ StreamDecoder::StreamDecoder(const Tokenizer* tokenizer, bool skip_special)
     : tokenizer_(tokenizer), skip_special_(skip_special) {}
 
 std::string StreamDecoder::Push(int32_t id) {
-  const std::string bytes = tokenizer_->TokenBytes(id);
-  if (bytes.empty() || (skip_special_ && tokenizer_->IsSpecial(id))) return "";
+  const Tokenizer::Impl::Token* token = tokenizer_->impl_->Get(id);
+  if (token == nullptr || (skip_special_ && tokenizer_->IsSpecial(id))) return "";
   if (!first_ && tokenizer_->JoinsWithSpace()) pending_.push_back(' ');
   first_ = false;
-  pending_.append(bytes);
+  pending_.append(token->bytes);
   std::string_view rest = pending_;
   std::string text;
   while (!rest.empty()) {

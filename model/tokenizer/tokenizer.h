@@ -57,6 +57,7 @@ class Tokenizer {
   std::optional<int32_t> unk_id() const;
 
  private:
+  friend class StreamDecoder;
   struct Impl;
   explicit Tokenizer(std::unique_ptr<const Impl> impl);
   std::unique_ptr<const Impl> impl_;
