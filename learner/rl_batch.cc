@@ -1,0 +1,166 @@
+#include "learner/rl_batch.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "hone/v1/run.pb.h"
+#include "hone/v1/trajectory.pb.h"
+
+namespace hone::learner {
+namespace {
+
+struct Limits {
+  int64_t version, vocab_size, max_positions;
+};
+
+absl::Status CheckTokens(const google::protobuf::RepeatedField<int32_t>& tokens, int64_t vocab_size) {
+  for (const int32_t id : tokens) {
+    if (id < 0 || id >= vocab_size) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("token id ", id, " is outside of the model's vocabulary of ", vocab_size));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLengths(const v1::Group& group, const v1::Trajectory& trajectory, const Limits& limits) {
+  const int64_t tokens = trajectory.tokens_size();
+  if (trajectory.rollout_logprobs_size() != tokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected ", tokens, " rollout_logprobs, got ", trajectory.rollout_logprobs_size()));
+  }
+  int64_t sources = 0, segments = 0;
+  for (const v1::SourceRun& run : trajectory.sources()) {
+    if (run.count() < 0) return absl::InvalidArgumentError("sources: negative count");
+    sources += run.count();
+  }
+  for (const v1::VersionSegment& segment : trajectory.segments()) segments += segment.count();
+  if (sources != tokens || segments != tokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected sources and segments of ", tokens, " tokens, got ", sources, " and ", segments));
+  }
+  const int64_t length = group.prompt_tokens_size() + tokens;
+  if (limits.max_positions > 0 && length > limits.max_positions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("prompt and completion have ", length, " tokens, the model's context is ", limits.max_positions));
+  }
+  return CheckTokens(trajectory.tokens(), limits.vocab_size);
+}
+
+// Everything but advantage and in_loss.
+absl::Status MakeSample(const v1::Group& group, const v1::Trajectory& trajectory, const Limits& limits,
+                        TrainingSequence* sequence, RlSample* sample) {
+  HONE_RETURN_IF_ERROR(CheckLengths(group, trajectory, limits));
+  std::vector<int32_t>& tokens = sequence->tokens;
+  tokens.assign(group.prompt_tokens().begin(), group.prompt_tokens().end());
+  tokens.insert(tokens.end(), trajectory.tokens().begin(), trajectory.tokens().end());
+  const int32_t prompt = group.prompt_tokens_size();
+  int32_t next = 0;
+  for (const v1::SourceRun& run : trajectory.sources()) {
+    for (const int32_t end = next + run.count(); next < end; ++next) {
+      // The first token of a sequence without prompt follows from nothing: the engine cannot have sampled it.
+      if (run.source() != v1::TOKEN_SOURCE_SAMPLED || prompt + next == 0) continue;
+      sequence->targets.push_back(prompt + next);
+      sample->rollout_logprobs.push_back(trajectory.rollout_logprobs(next));
+    }
+  }
+  sample->on_policy = true;
+  for (const v1::VersionSegment& segment : trajectory.segments()) {
+    sample->on_policy &= segment.version() == limits.version;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddGroup(const v1::Group& group, const RlOptions& options, const Limits& limits, RlBatch* batch) {
+  HONE_RETURN_IF_ERROR(CheckTokens(group.prompt_tokens(), limits.vocab_size));
+  std::vector<std::optional<double>> rewards;
+  for (const v1::Trajectory& trajectory : group.trajectories()) {
+    const bool scored = trajectory.verdict().state() == v1::REWARD_STATE_SCORED;
+    rewards.push_back(scored ? std::optional<double>(trajectory.verdict().reward()) : std::nullopt);
+  }
+  const GroupAdvantages advantages =
+      ComputeAdvantages(rewards, options.advantage_normalization, options.advantage_epsilon);
+  batch->zero_variance_groups += advantages.zero_variance;
+  batch->excluded += advantages.excluded;
+  for (int i = 0; i < group.trajectories_size(); ++i) {
+    const v1::Trajectory& trajectory = group.trajectories(i);
+    TrainingSequence sequence;
+    RlSample sample;
+    HONE_RETURN_IF_ERROR(
+        Annotate(MakeSample(group, trajectory, limits, &sequence, &sample), absl::StrCat("sample ", i)));
+    const bool cut_off = options.mask_truncated && trajectory.finish_reason() == v1::FINISH_REASON_LENGTH;
+    const bool empty = sequence.targets.empty();
+    batch->truncated += cut_off;
+    batch->empty += empty;
+    sample.advantage = advantages.advantages[static_cast<size_t>(i)];
+    sample.in_loss = advantages.scored[static_cast<size_t>(i)] && !cut_off && !empty;
+    sample.group = batch->group_count;
+    batch->sequences.push_back(std::move(sequence));
+    batch->samples.push_back(std::move(sample));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<RlOptions> MakeRlOptions(const v1::RlStage& stage) {
+  const v1::AlgorithmSpec& algorithm = stage.algorithm();
+  RlOptions options;
+  options.clip.low = algorithm.has_clip_low() ? algorithm.clip_low() : 0.2;
+  options.clip.high = algorithm.has_clip_high() ? algorithm.clip_high() : options.clip.low;
+  if (algorithm.advantage_normalization() == v1::ADVANTAGE_NORMALIZATION_NONE) {
+    options.advantage_normalization = AdvantageNormalization::kNone;
+  } else if (algorithm.advantage_normalization() == v1::ADVANTAGE_NORMALIZATION_POPULATION_STD) {
+    options.advantage_normalization = AdvantageNormalization::kPopulationStd;
+  }
+  if (algorithm.has_advantage_epsilon()) options.advantage_epsilon = algorithm.advantage_epsilon();
+  switch (algorithm.aggregation()) {
+    case v1::LOSS_AGGREGATION_SEQUENCE_MEAN_TOKEN_MEAN:
+      options.aggregation = LossAggregation::kSequenceMeanTokenMean;
+      break;
+    case v1::LOSS_AGGREGATION_SEQUENCE_MEAN_TOKEN_SUM:
+      options.aggregation = LossAggregation::kSequenceMeanTokenSum;
+      break;
+    case v1::LOSS_AGGREGATION_CONSTANT:
+      options.aggregation = LossAggregation::kConstant;
+      break;
+    default:
+      break;
+  }
+  options.kl_coefficient = algorithm.kl_coefficient();
+  if (algorithm.kl_estimator() == v1::KL_ESTIMATOR_K1) options.kl_estimator = KlEstimator::kK1;
+  if (algorithm.kl_estimator() == v1::KL_ESTIMATOR_K2) options.kl_estimator = KlEstimator::kK2;
+  options.mask_truncated = algorithm.mask_truncated();
+  options.minibatches = stage.has_minibatches() ? stage.minibatches() : 1;
+  options.temperature = stage.sampling().has_temperature() ? static_cast<float>(stage.sampling().temperature()) : 1.0f;
+  options.max_new_tokens = stage.sampling().has_max_new_tokens() ? stage.sampling().max_new_tokens() : 256;
+  if (!(options.temperature > 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rl.sampling.temperature: expected above 0 for training, got ", options.temperature));
+  }
+  if (options.minibatches < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("rl.minibatches: expected at least 1, got ", options.minibatches));
+  }
+  return options;
+}
+
+absl::StatusOr<RlBatch> BuildRlBatch(std::span<const v1::Group> groups, const RlOptions& options, int64_t version,
+                                     int64_t vocab_size, int64_t max_positions) {
+  RlBatch batch;
+  const Limits limits{version, vocab_size, max_positions};
+  for (const v1::Group& group : groups) {
+    if (group.state() == v1::GROUP_STATE_DROPPED) {
+      ++batch.dropped_groups;
+    } else {
+      const absl::Status status = AddGroup(group, options, limits, &batch);
+      if (!status.ok())
+        return Annotate(status, absl::StrCat("group ", group.group_id(), " (prompt '", group.prompt_id(), "')"));
+    }
+    ++batch.group_count;
+  }
+  return batch;
+}
+
+}  // namespace hone::learner

@@ -1,0 +1,66 @@
+// From scored groups, as the coordinator hands them out, to sequences with advantages.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/status.h"
+#include "learner/algorithms/advantage.h"
+#include "learner/algorithms/aggregation.h"
+#include "learner/algorithms/clip.h"
+#include "learner/algorithms/kl.h"
+#include "learner/packing.h"
+
+namespace hone::v1 {
+class Group;
+class RlStage;
+}  // namespace hone::v1
+
+namespace hone::learner {
+
+// The algorithm of an rl stage, with plain types.
+struct RlOptions {
+  ClipRange clip;
+  AdvantageNormalization advantage_normalization = AdvantageNormalization::kSampleStd;
+  double advantage_epsilon = 1e-6;
+  LossAggregation aggregation = LossAggregation::kTokenMean;
+  double kl_coefficient = 0;
+  KlEstimator kl_estimator = KlEstimator::kK3;
+  bool mask_truncated = false;
+  int minibatches = 1;
+  float temperature = 1;
+  int64_t max_new_tokens = 0;
+};
+// INVALID_ARGUMENT where a value makes no training step (temperature 0, fewer than one minibatch).
+absl::StatusOr<RlOptions> MakeRlOptions(const v1::RlStage& stage);
+
+// One trajectory, beside its sequence.
+struct RlSample {
+  std::vector<float> rollout_logprobs;  // one per target
+  double advantage = 0;
+  bool in_loss = false;    // scored, not masked, at least one sampled token
+  bool on_policy = false;  // sampled by the version under training, whole
+  int32_t group = 0;       // place in the batch
+};
+
+struct RlBatch {
+  // In group order, then sample order. A sequence's targets are its SAMPLED tokens, all of them, in the loss or not:
+  // every one is compared with the rollout.
+  std::vector<TrainingSequence> sequences;
+  std::vector<RlSample> samples;  // one per sequence
+  int32_t group_count = 0;        // DROPPED ones included
+  int32_t dropped_groups = 0;
+  int32_t zero_variance_groups = 0;
+  int32_t excluded = 0;   // unscorable, or a reward that is not finite
+  int32_t truncated = 0;  // left out by mask_truncated
+  int32_t empty = 0;      // no sampled token
+};
+
+// `version` is the one under training, `vocab_size` and `max_positions` (0 = no limit) are the model's.
+// INVALID_ARGUMENT, naming group and sample: arrays of unequal length, token ids outside of the vocabulary, a sequence
+// beyond the model's context.
+absl::StatusOr<RlBatch> BuildRlBatch(std::span<const v1::Group> groups, const RlOptions& options, int64_t version,
+                                     int64_t vocab_size, int64_t max_positions);
+
+}  // namespace hone::learner

@@ -1,0 +1,63 @@
+// One reinforcement learning step: a batch of groups in, one optimizer update a minibatch out (GRPO, arXiv:2402.03300,
+// with the variants of algorithms/).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "learner/policy.h"
+#include "learner/rl_batch.h"
+
+namespace hone::learner {
+
+// Frozen weights for the KL term: the stage's start.
+class ReferenceModel {
+ public:
+  ReferenceModel(const kernels::KernelContext& context, const LoadedModel& loaded, kernels::DType dtype);
+  model::TrainingModel& model() { return model_; }
+
+ private:
+  model::ComputeWeights weights_;
+  model::TrainingModel model_;
+};
+
+// Where the log-probs of a batch are kept: one row of floats per sample, one float per target.
+using SampleValues = std::vector<std::vector<float>>;
+
+// Runs steps on a policy. Not thread-safe; policy and reference must outlive it.
+//
+// The batch's groups are split in order into minibatches. Old log-probs (of the weights at the step's start, at the
+// rollout's temperature) of the first minibatch come from its training forward pass itself, those of the others from a
+// forward pass before the first update. Either way every sampled token of the batch gets its log-prob at the rollout's
+// weights, and on-policy ones are compared with rollout_logprobs bit for bit.
+//
+// Sequences whose loss has no gradient (advantage 0 without KL term, or out of the loss) run forward only. A minibatch
+// with none that has one makes no update: neither weights nor moments move.
+class RlStep {
+ public:
+  RlStep(Policy* policy, ReferenceModel* reference, const RlOptions& options);
+  // Metrics under the names of docs/metrics.md. `first_optimizer_step` (1-based) is the schedule's place of the first
+  // minibatch.
+  std::map<std::string, double> Run(const RlBatch& batch, int64_t first_optimizer_step);
+
+ private:
+  struct Totals;
+  struct Minibatch;
+  Minibatch MakeMinibatch(const RlBatch& batch, int index) const;
+  void ForwardOnly(model::TrainingModel& model, const RlBatch& batch, const std::vector<int32_t>& order,
+                   SampleValues* logprobs, Totals* totals);
+  void Train(const RlBatch& batch, const Minibatch& minibatch, bool first, int64_t optimizer_step, Totals* totals);
+  // Replaces a micro-batch's log-probs by the loss's gradient with respect to them.
+  void LossGradient(const RlBatch& batch, const Minibatch& minibatch, const MicroBatch& micro,
+                    std::vector<float>* logprobs, Totals* totals);
+  std::map<std::string, double> Metrics(const RlBatch& batch, const Totals& totals) const;
+
+  Policy* policy_;
+  ReferenceModel* reference_;
+  const RlOptions options_;
+  SampleValues old_logprobs_, reference_logprobs_;
+};
+
+}  // namespace hone::learner
