@@ -9,8 +9,8 @@
 
 namespace hone::kernels {
 
-// A 64-byte aligned array of trivially copyable T. Move-only. Contents are uninitialised after Resize that grows (NaN hunting is
-// the tests' business: they poison). Not thread-safe.
+// A 64-byte aligned array of trivially copyable T. Move-only. Contents are uninitialised after Resize that grows (NaN
+// hunting is the tests' business: they poison). Not thread-safe.
 template <typename T>
 class AlignedBuffer {
  public:

@@ -15,9 +15,9 @@ class ThreadPool {
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
   int threads() const;
-  // Calls body(begin, end) on disjoint ranges covering [0, count), each at least `grain` long but the last; returns when all are
-  // done. Rounding and denormal modes are set alike in every thread. Calls from several threads are served one after another;
-  // a nested call runs on the caller.
+  // Calls body(begin, end) on disjoint ranges covering [0, count), each at least `grain` long but the last; returns
+  // when all are done. Rounding and denormal modes are set alike in every thread. Calls from several threads are served
+  // one after another; a nested call runs on the caller.
   void ParallelFor(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& body);
 
  private:

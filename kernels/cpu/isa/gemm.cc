@@ -1,0 +1,108 @@
+// GEMM blocks and operand packing of one instruction path.
+#include "kernels/cpu/isa/parts.h"
+
+namespace hone::kernels::cpu::HONE_ISA {
+
+void GemmF32(const GemmBlock& g, bool a_by_columns) {
+  if (a_by_columns) {
+    GemmTiles<F32Product, true>(g);
+  } else {
+    GemmTiles<F32Product, false>(g);
+  }
+}
+
+void GemmBf16(const GemmBlock& g, bool a_by_columns) {
+  if constexpr (Bf16Product::kAPerStep == 1) {
+    if (a_by_columns) return GemmTiles<Bf16Product, true>(g);
+  }
+  GemmTiles<Bf16Product, false>(g);
+}
+
+void ConvertOperand(const float* a, int64_t lda, int64_t m, int64_t begin, int64_t end, int64_t k, int64_t steps,
+                    void* out) {
+  (void)m;
+  constexpr bool kPairs = Bf16Product::kAPerStep == 1;
+  for (int64_t i = begin; i < end; ++i) {
+    const float* row = a + i * lda;
+    auto* pairs = reinterpret_cast<uint16_t*>(static_cast<uint32_t*>(out) + i * steps);
+    float* floats = static_cast<float*>(out) + i * 2 * steps;
+    for (int64_t j = 0; j < 2 * steps; j += kLanes) {
+      const int64_t left = k - j;
+      const V x = left >= kLanes ? Load(row + j) : left > 0 ? LoadN(row + j, static_cast<int>(left)) : Zero();
+      if (kPairs) {
+        StoreBf16(pairs + j, x);
+      } else {
+        Store(floats + j, RoundToBf16(x));
+      }
+    }
+  }
+}
+
+void PackRowsF32(const float* w, int64_t ld, int valid, int64_t k, float* out) {
+  uint32_t block[16 * 16];
+  for (int64_t s = 0; s < k; s += kLanes) {
+    const int width = static_cast<int>(MinOf(kLanes, k - s));
+    for (int i = 0; i < kLanes; ++i) {
+      StoreInt(block + i * 16, AsInt(i >= valid        ? Zero()
+                                     : width == kLanes ? Load(w + i * ld + s)
+                                                       : LoadN(w + i * ld + s, width)));
+    }
+    if (width == kLanes) {
+      Transpose16(block, 16, reinterpret_cast<uint32_t*>(out + s * kLanes), 16);
+    } else {
+      uint32_t turned[16 * 16];
+      Transpose16(block, 16, turned, 16);
+      for (int j = 0; j < width; ++j)
+        StoreInt(reinterpret_cast<uint32_t*>(out + (s + j) * kLanes), LoadInt(turned + j * 16));
+    }
+  }
+}
+
+void PackRowsBf16(const float* w, int64_t ld, int valid, int64_t k, int64_t steps, uint32_t* out) {
+  uint32_t block[16 * 16];
+  for (int64_t s = 0; s < steps; s += kLanes) {
+    for (int i = 0; i < kLanes; ++i) {
+      auto* halves = reinterpret_cast<uint16_t*>(block + i * 16);
+      for (int half = 0; half < 2; ++half) {
+        const int64_t column = 2 * s + half * kLanes;
+        const int64_t left = i < valid ? k - column : 0;
+        const float* source = w + i * ld + column;
+        StoreBf16(halves + half * kLanes, left >= kLanes ? Load(source)
+                                          : left > 0     ? LoadN(source, static_cast<int>(left))
+                                                         : Zero());
+      }
+    }
+    Transpose16(block, 16, out + s * kLanes, 16);
+  }
+}
+
+void PackColumnsF32(const float* w, int64_t ld, int valid, int64_t k, bool round, float* out) {
+  for (int64_t s = 0; s < k; ++s) {
+    const V x = valid == kLanes ? Load(w + s * ld) : LoadN(w + s * ld, valid);
+    Store(out + s * kLanes, round ? RoundToBf16(x) : x);
+  }
+}
+
+void PackColumnsBf16(const float* w, int64_t ld, int valid, int64_t k, int64_t steps, uint32_t* out) {
+  auto row = [&](int64_t i) { return i >= k ? Zero() : valid == kLanes ? Load(w + i * ld) : LoadN(w + i * ld, valid); };
+  for (int64_t s = 0; s < steps; ++s) StoreInt(out + s * kLanes, PackPairs(row(2 * s), row(2 * s + 1)));
+}
+
+void TransposeBlocks(uint32_t* blocks, int64_t count) {
+  uint32_t turned[16 * 16];
+  for (int64_t i = 0; i < count; ++i, blocks += 256) {
+    Transpose16(blocks, 16, turned, 16);
+    for (int j = 0; j < 16; ++j) StoreInt(blocks + j * 16, LoadInt(turned + j * 16));
+  }
+}
+
+void ColumnSums(const float* x, int64_t ld, int64_t rows, int64_t n, float* sums) {
+  for (int64_t j = 0; j < n; j += kLanes) {
+    const int width = static_cast<int>(MinOf(kLanes, n - j));
+    V acc = Zero();
+    for (int64_t i = 0; i < rows; ++i) acc = Add(acc, LoadN(x + i * ld + j, width));
+    StoreN(sums + j, Add(LoadN(sums + j, width), acc), width);
+  }
+}
+
+}  // namespace hone::kernels::cpu::HONE_ISA
