@@ -1,0 +1,50 @@
+#include <memory>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "base/logging.h"
+#include "learner/rl_step.h"
+#include "learner/stage_driver.h"
+#include "learner/trainer.h"
+
+namespace hone::learner {
+
+absl::Status TrainRl(WorkSession* session) {
+  const v1::RlStage& spec = session->stage().rl();
+  HONE_ASSIGN_OR_RETURN(const RlOptions options, MakeRlOptions(spec));
+  const int32_t total = spec.steps();
+  HONE_RETURN_IF_ERROR(session->Load());
+  const std::unique_ptr<Policy> policy =
+      session->TakePolicy(MakeOptimizerOptions(spec.optimizer(), int64_t{total} * options.minibatches));
+  std::unique_ptr<ReferenceModel> reference;
+  if (options.kl_coefficient > 0) {
+    HONE_ASSIGN_OR_RETURN(const LoadedModel start, LoadOrigin(session->work().start(), session->work().spec().seed()));
+    reference = std::make_unique<ReferenceModel>(session->kernels(), start, session->dtype());
+  }
+  RlStep rl_step(policy.get(), reference.get(), options);
+  int32_t step = session->resume_step();
+  StageDriver driver(
+      session, policy.get(),
+      {.total_steps = total, .evaluate = spec.has_evaluate() ? &spec.evaluate() : nullptr, .publish_every_step = true});
+  HONE_INFO << "stage '" << session->stage().name() << "': " << total << " steps, from step " << step;
+  HONE_ASSIGN_OR_RETURN(Flow flow, driver.Begin(step));
+  CoordinatorClient::Batch fetched;
+  while (flow == Flow::kContinue && step < total) {
+    if (session->cancelled()) return absl::CancelledError("shutting down");
+    const absl::Time start = absl::Now();
+    HONE_ASSIGN_OR_RETURN(flow, session->client().FetchBatch(session->work(), step + 1, &fetched));
+    if (flow != Flow::kContinue) break;
+    const double waited = absl::ToDoubleSeconds(absl::Now() - start);
+    HONE_ASSIGN_OR_RETURN(const RlBatch batch,
+                          BuildRlBatch(fetched.groups, options, session->version(step), policy->config().vocab_size,
+                                       policy->config().max_positions));
+    std::map<std::string, double> metrics = rl_step.Run(batch, int64_t{step} * options.minibatches + 1);
+    metrics["time/wait_batch"] = waited;
+    session->set_journal_position(fetched.journal_position);
+    ++step;
+    HONE_ASSIGN_OR_RETURN(flow, driver.AfterStep(step, std::move(metrics)));
+  }
+  return driver.End(flow == Flow::kContinue ? Flow::kFinish : flow, step);
+}
+
+}  // namespace hone::learner

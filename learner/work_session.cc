@@ -1,0 +1,182 @@
+#include "learner/work_session.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/check.h"
+#include "base/files.h"
+#include "base/logging.h"
+#include "base/sha256.h"
+#include "weight_sync/weight_snapshot.h"
+
+namespace hone::learner {
+namespace {
+
+double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(absl::Now() - start); }
+
+}  // namespace
+
+std::string SpecHash(const v1::RunSpec& spec) {
+  v1::RunSpec hashed = spec;
+  hashed.clear_budget();  // decides when a run ends, not what a step does
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream output(&bytes);
+    google::protobuf::io::CodedOutputStream coded(&output);
+    coded.SetSerializationDeterministic(true);  // maps in key order
+    HONE_CHECK(hashed.SerializeToCodedStream(&coded));
+  }
+  return Sha256Hex(bytes);
+}
+
+bool CheckpointDue(const v1::RunSpec& spec, int32_t step) {
+  const int32_t every = spec.checkpoints().has_every_steps() ? spec.checkpoints().every_steps() : 20;
+  return every > 0 && step % every == 0;
+}
+
+OptimizerOptions MakeOptimizerOptions(const v1::OptimizerSpec& spec, int64_t total_optimizer_steps) {
+  OptimizerOptions options;
+  options.schedule.peak = spec.learning_rate();
+  options.schedule.warmup_steps = spec.warmup_steps();
+  options.schedule.total_steps = total_optimizer_steps;
+  if (spec.has_decay_fraction()) options.schedule.decay_fraction = spec.decay_fraction();
+  options.schedule.final_ratio = spec.final_ratio();
+  if (spec.schedule() == v1::LR_SCHEDULE_LINEAR) options.schedule.kind = ScheduleKind::kLinear;
+  if (spec.schedule() == v1::LR_SCHEDULE_COSINE) options.schedule.kind = ScheduleKind::kCosine;
+  if (spec.has_beta1()) options.beta1 = spec.beta1();
+  if (spec.has_beta2()) options.beta2 = spec.beta2();
+  if (spec.has_epsilon()) options.epsilon = spec.epsilon();
+  options.weight_decay = spec.weight_decay();
+  if (spec.has_max_grad_norm()) options.max_grad_norm = spec.max_grad_norm();
+  return options;
+}
+
+WorkSession::WorkSession(const LearnerServices& services, const v1::LearnerWork& work)
+    : services_(services), work_(work), spec_hash_(SpecHash(work.spec())) {}
+
+kernels::DType WorkSession::dtype() const {
+  return work_.spec().numerics().dtype() == v1::DTYPE_BF16 ? kernels::DType::kBf16 : kernels::DType::kF32;
+}
+
+absl::Status WorkSession::Load() {
+  if (!work_.has_resume_checkpoint()) {
+    HONE_ASSIGN_OR_RETURN(loaded_.model, LoadOrigin(work_.start(), work_.spec().seed()));
+    return absl::OkStatus();
+  }
+  const std::string& path = work_.resume_checkpoint();
+  HONE_ASSIGN_OR_RETURN(loaded_, LoadCheckpoint(path, CheckpointParts::kAll));
+  const CheckpointState& state = loaded_.state;
+  if (state.run != work_.run() || state.stage != stage().name() || state.step != work_.resume_step() ||
+      state.spec_hash != spec_hash_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("checkpoint ", path, ": expected run '", work_.run(), "', stage '", stage().name(), "', step ",
+                     work_.resume_step(), ", spec ", spec_hash_, "; it is of run '", state.run, "', stage '",
+                     state.stage, "', step ", state.step, ", spec ", state.spec_hash));
+  }
+  if (!loaded_.has_moments) {
+    return absl::DataLossError(absl::StrCat("checkpoint ", path, ": it holds no optimizer state to resume from"));
+  }
+  resume_step_ = checkpoint_step_ = hashed_step_ = state.step;
+  checkpoint_path_ = path;
+  checkpoint_hash_ = root_hash_ = state.root_hash;
+  journal_position_ = state.journal_position;
+  HONE_INFO << "resumed from " << path << " at step " << state.step;
+  return absl::OkStatus();
+}
+
+std::unique_ptr<Policy> WorkSession::TakePolicy(const OptimizerOptions& options) {
+  auto policy = std::make_unique<Policy>(*services_.kernels, std::move(loaded_.model), dtype(), options);
+  if (loaded_.has_moments) {
+    policy->RestoreOptimizer(std::move(loaded_.first_moment), std::move(loaded_.second_moment),
+                             loaded_.state.optimizer_updates, loaded_.state.optimizer_skipped);
+  }
+  return policy;
+}
+
+std::string WorkSession::RootHashOf(const model::ModelConfig& config, const model::FlatTensor& masters, int32_t step) {
+  if (hashed_step_ != step) {
+    root_hash_ = model::RootHash(config, masters);
+    hashed_step_ = step;
+  }
+  return root_hash_;
+}
+
+absl::StatusOr<bool> WorkSession::Publish(const kernels::KernelContext& context, const model::ModelConfig& config,
+                                          const model::FlatTensor& masters, const ModelFiles& files, int32_t step) {
+  const absl::Time start = absl::Now();
+  WeightVersion weights = {.run = work_.run(),
+                           .number = version(step),
+                           .parent = step == 0 ? work_.parent_version() : version(step) - 1,
+                           .learner_epoch = services_.client->epoch()};
+  // In fp32 the snapshot's content hash is the root hash: no second pass over the weights.
+  if (dtype() != kernels::DType::kF32) weights.root_hash = RootHashOf(config, masters, step);
+  const auto snapshot = MakeSnapshot(context, config, masters, dtype(), std::move(weights), files);
+  root_hash_ = snapshot->version().root_hash;
+  hashed_step_ = step;
+  services_.weights->Publish(snapshot);
+  v1::PolicyVersion proto;
+  proto.set_number(snapshot->version().number);
+  proto.set_parent(snapshot->version().parent);
+  proto.set_learner_epoch(snapshot->version().learner_epoch);
+  proto.set_root_hash(snapshot->version().root_hash);
+  auto evaluation_due = services_.client->PublishVersion(work_, proto, step);
+  publish_seconds_ += SecondsSince(start);
+  return evaluation_due;
+}
+
+absl::Status WorkSession::WriteCheckpoint(const Policy& policy, int32_t step) {
+  if (checkpoint_step_ == step) return absl::OkStatus();
+  const absl::Time start = absl::Now();
+  const CheckpointState state = {.run = work_.run(),
+                                 .stage = stage().name(),
+                                 .spec_hash = spec_hash_,
+                                 .version = version(step),
+                                 .parent_version = step == 0 ? work_.parent_version() : version(step) - 1,
+                                 .step = step,
+                                 .optimizer_updates = policy.optimizer().updates(),
+                                 .optimizer_skipped = policy.optimizer().skipped(),
+                                 .journal_position = journal_position_,
+                                 .root_hash = RootHashOf(policy.config(), policy.masters(), step)};
+  const std::string folder = JoinPath(JoinPath(work_.output_dir(), "checkpoints"), stage().name());
+  HONE_RETURN_IF_ERROR(CreateDirectories(folder));
+  HONE_ASSIGN_OR_RETURN(checkpoint_path_,
+                        learner::WriteCheckpoint({.state = &state,
+                                                  .config = &policy.config(),
+                                                  .files = &policy.files(),
+                                                  .masters = &policy.masters(),
+                                                  .first_moment = &policy.optimizer().first_moment(),
+                                                  .second_moment = &policy.optimizer().second_moment()},
+                                                 folder));
+  checkpoint_step_ = step;
+  checkpoint_hash_ = state.root_hash;
+  HONE_ASSIGN_OR_RETURN(
+      const std::vector<std::string> obsolete,
+      services_.client->ReportCheckpoint(work_, step, checkpoint_path_, state.root_hash, journal_position_));
+  for (const std::string& path : obsolete) {
+    // Only what this stage wrote: a path from elsewhere is never removed on another process's word.
+    if (path.rfind(folder + "/step-", 0) != 0 || path.find("..") != std::string::npos) {
+      HONE_WARNING << "not removing '" << path << "': it is no checkpoint of " << folder;
+    } else if (const absl::Status removed = RemoveTree(path); !removed.ok()) {
+      HONE_WARNING << "obsolete checkpoint " << path << ": " << removed.ToString();
+    }
+  }
+  checkpoint_seconds_ += SecondsSince(start);
+  return absl::OkStatus();
+}
+
+absl::Status WorkSession::Finish(v1::WorkOutcome outcome, int32_t steps) {
+  HONE_CHECK_EQ(checkpoint_step_, steps);
+  return services_.client->FinishWork(
+      work_, {.outcome = outcome, .path = checkpoint_path_, .root_hash = checkpoint_hash_, .steps = steps});
+}
+
+void WorkSession::TakeTimes(std::map<std::string, double>* metrics) {
+  (*metrics)["time/publish"] = std::exchange(publish_seconds_, 0);
+  (*metrics)["time/checkpoint"] = std::exchange(checkpoint_seconds_, 0);
+}
+
+}  // namespace hone::learner

@@ -1,0 +1,90 @@
+// One piece of work as the learner goes through it: what all stages share between their steps: publishing versions,
+// checkpoints, reports, and the way out.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "hone/v1/coordinator.pb.h"
+#include "learner/checkpoint.h"
+#include "learner/coordinator_client.h"
+#include "learner/policy.h"
+#include "weight_sync/weight_channel.h"
+
+namespace hone::learner {
+
+// What outlives a piece of work. Nothing is owned.
+struct LearnerServices {
+  const kernels::KernelContext* kernels = nullptr;
+  CoordinatorClient* client = nullptr;
+  WeightPublisher* weights = nullptr;
+};
+
+// SHA-256 of the run's resolved spec, budgets apart: what a checkpoint must have been made under to be gone on from.
+std::string SpecHash(const v1::RunSpec& spec);
+
+// Not thread-safe. The version of step s is first_version + s.
+class WorkSession {
+ public:
+  WorkSession(const LearnerServices& services, const v1::LearnerWork& work);
+
+  const v1::LearnerWork& work() const { return work_; }
+  const v1::StageSpec& stage() const { return work_.spec().stages(work_.stage_index()); }
+  const kernels::KernelContext& kernels() const { return *services_.kernels; }
+  CoordinatorClient& client() { return *services_.client; }
+  kernels::DType dtype() const;
+  int64_t version(int32_t step) const { return work_.first_version() + step; }
+  bool cancelled() const { return services_.client->cancelled(); }
+
+  // Reads what the work begins with: `resume_checkpoint`, moments included, else `start`. DATA_LOSS,
+  // FAILED_PRECONDITION: a checkpoint that is damaged or of another run, stage or spec; else as LoadOrigin. To be
+  // called once, before all that follows.
+  absl::Status Load();
+  const model::ModelConfig& config() const { return loaded_.model.config; }
+  const ModelFiles& files() const { return loaded_.model.files; }
+  // The policy made of what was loaded, which this uses up.
+  std::unique_ptr<Policy> TakePolicy(const OptimizerOptions& options);
+  // Steps that what was loaded contains.
+  int32_t resume_step() const { return resume_step_; }
+
+  // Hands the weights after `step` to the weight service and says so; true: evaluation is due at them.
+  absl::StatusOr<bool> Publish(const kernels::KernelContext& context, const model::ModelConfig& config,
+                               const model::FlatTensor& masters, const ModelFiles& files, int32_t step);
+  absl::StatusOr<bool> Publish(const Policy& policy, int32_t step) {
+    return Publish(policy.context(), policy.config(), policy.masters(), policy.files(), step);
+  }
+  // Position in the journal that later checkpoints name.
+  void set_journal_position(int64_t position) { journal_position_ = position; }
+  // Writes, reports, and removes folders that the coordinator no longer needs. Does nothing where the newest is of this
+  // step.
+  absl::Status WriteCheckpoint(const Policy& policy, int32_t step);
+  // Ends the work with the newest checkpoint, which must be of step `steps`.
+  absl::Status Finish(v1::WorkOutcome outcome, int32_t steps);
+  // Seconds spent in Publish and WriteCheckpoint since the last call, as metrics.
+  void TakeTimes(std::map<std::string, double>* metrics);
+
+ private:
+  std::string RootHashOf(const model::ModelConfig& config, const model::FlatTensor& masters, int32_t step);
+
+  const LearnerServices services_;
+  const v1::LearnerWork work_;
+  const std::string spec_hash_;
+  Checkpoint loaded_;
+  int32_t resume_step_ = 0;
+  int64_t journal_position_ = 0;
+  int32_t hashed_step_ = -1;  // of root_hash_
+  std::string root_hash_;
+  int32_t checkpoint_step_ = -1;
+  std::string checkpoint_path_, checkpoint_hash_;
+  double publish_seconds_ = 0, checkpoint_seconds_ = 0;
+};
+
+// True where a checkpoint is due after `step` by the run's rule (checkpoints.every_steps).
+bool CheckpointDue(const v1::RunSpec& spec, int32_t step);
+
+OptimizerOptions MakeOptimizerOptions(const v1::OptimizerSpec& spec, int64_t total_optimizer_steps);
+
+}  // namespace hone::learner
