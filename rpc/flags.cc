@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/logging.h"
 #include "base/status.h"
 #include "base/strings.h"
 
@@ -21,6 +22,16 @@ bool ParseBool(const std::string& text, bool* value) {
   if (text == "true" || text == "1" || text == "yes" || text == "on") return *value = true, true;
   if (text == "false" || text == "0" || text == "no" || text == "off") return *value = false, true;
   return false;
+}
+
+absl::Status ApplyLogLevel(const std::string& name) {
+  const char* const names[] = {"debug", "info", "warning", "error"};
+  for (int level = 0; level < 4; ++level) {
+    if (name != names[level]) continue;
+    SetLogLevel(static_cast<LogLevel>(level));
+    return absl::OkStatus();
+  }
+  return BadValue("log_level", "debug, info, warning or error", name);
 }
 
 struct Describe {
@@ -60,6 +71,8 @@ void FlagParser::Add(const std::string& name, double* value, const std::string& 
 void FlagParser::Add(const std::string& name, std::vector<std::string>* values, const std::string& help) {
   AddFlag(name, values, help);
 }
+
+void FlagParser::AddLogLevel() { Add("log_level", &log_level_, "debug, info, warning or error"); }
 
 void FlagParser::AllowPositional(std::vector<std::string>* values, const std::string& usage) {
   positional_ = values;
@@ -139,7 +152,7 @@ absl::Status FlagParser::Parse(int argc, const char* const* argv) {
       return absl::InvalidArgumentError(absl::StrCat("--", name, ": a value is missing"));
     }
   }
-  return absl::OkStatus();
+  return ApplyLogLevel(log_level_);
 }
 
 std::string FlagParser::Help() const {

@@ -27,6 +27,8 @@ class FlagParser {
   void Add(const std::string& name, double* value, const std::string& help);
   // May be given several times; each value is appended.
   void Add(const std::string& name, std::vector<std::string>* values, const std::string& help);
+  // --log_level: debug, info (default), warning or error; Parse applies it.
+  void AddLogLevel();
   // Arguments that are not flags go here, in order (also everything after a lone "--"); without this call they are an
   // error. `usage` is shown in the help, e.g. "RUN_FILE".
   void AllowPositional(std::vector<std::string>* values, const std::string& usage);
@@ -56,6 +58,7 @@ class FlagParser {
 
   std::string program_;
   std::string summary_;
+  std::string log_level_ = "info";
   std::string positional_usage_;
   std::vector<std::string>* positional_ = nullptr;
   std::vector<Flag> flags_;

@@ -5,6 +5,8 @@
 
 #include <vector>
 
+#include "base/logging.h"
+
 namespace hone {
 namespace {
 
@@ -79,6 +81,16 @@ TEST_F(FlagsTest, PositionalArguments) {
   ASSERT_TRUE(Parse({"one", "--threads", "3", "-", "--", "--listen"}).ok());
   EXPECT_THAT(files, ElementsAre("one", "-", "--listen"));
   EXPECT_THAT(flags.Help(), HasSubstr("Usage: prog [flags] FILE"));
+}
+
+TEST_F(FlagsTest, LogLevelIsApplied) {
+  flags.AddLogLevel();
+  ASSERT_TRUE(Parse({"--log_level=error"}).ok());
+  EXPECT_FALSE(LogEnabled(LogLevel::kWarning));
+  ASSERT_TRUE(Parse({"--log_level=info"}).ok());
+  EXPECT_TRUE(LogEnabled(LogLevel::kInfo));
+  EXPECT_THAT(std::string(Parse({"--log_level=loud"}).message()),
+              HasSubstr("--log_level: expected debug, info, warning or error"));
 }
 
 TEST_F(FlagsTest, HelpIsDistinctAndShowsDefaults) {
