@@ -55,7 +55,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     rule.require_finished = false;
     CheckScore(ScoreFormat(rule, text, finish));
   }
-  static const WordLists lists({{"en", {"plus", "is"}}, {"zh", {"加", "得"}}});
+  static const WordLists lists(
+      std::map<std::string, std::vector<std::string>>{{"en", {"plus", "is"}}, {"zh", {"加", "得"}}});
   for (const bool think_only : {false, true}) {
     CheckScore(ScoreLanguage(text, "zh", {}, think_only));
     CheckScore(ScoreLanguage(text, "en", lists, think_only));

@@ -7,6 +7,7 @@ namespace hone::reward {
 namespace {
 
 using ::testing::HasSubstr;
+using Words = std::map<std::string, std::vector<std::string>>;
 
 double Share(const std::string& text, const std::string& language, bool think_only = false) {
   const ComponentScore score = ScoreLanguage(text, language, {}, think_only);
@@ -47,7 +48,7 @@ TEST(LanguageTest, ThinkOnlyCountsTheThinkBlock) {
 }
 
 TEST(LanguageTest, ClosedVocabulary) {
-  const WordLists lists({{"en", {"plus", "is", "hello"}}, {"zh", {"加", "得", "所以"}}});
+  const WordLists lists(Words{{"en", {"plus", "is", "hello"}}, {"zh", {"加", "得", "所以"}}});
   const auto share = [&](const char* text, const char* language) {
     return ScoreLanguage(text, language, lists, false).value;
   };
@@ -59,8 +60,7 @@ TEST(LanguageTest, ClosedVocabulary) {
 }
 
 TEST(LanguageTest, AWordOfSeveralListsCountsOnceAndForEither) {
-  const std::map<std::string, std::vector<std::string>> words = {{"de", {"so", "hand"}}, {"en", {"so", "is"}}};
-  const WordLists lists(words);
+  const WordLists lists(Words{{"de", {"so", "hand"}}, {"en", {"so", "is"}}});
   const WordCount count = CountWordsByList("so is hand", "en", lists);
   EXPECT_EQ(count.target, 2);
   EXPECT_EQ(count.total, 3);
@@ -78,7 +78,7 @@ TEST(LanguageTest, HostileTextsTakeLinearTime) {
     std::string text;
     while (text.size() < 1 << 20) text += piece;
     ScoreLanguage(text, "en", {}, false);
-    ScoreLanguage(text, "en", WordLists({{"en", {"a"}}}), true);
+    ScoreLanguage(text, "en", WordLists(Words{{"en", {"a"}}}), true);
   }
 }
 
