@@ -89,11 +89,6 @@ absl::Status CoordinatorClient::Retry(absl::Duration deadline, const Call& call)
     }
     return result;
   });
-  if (absl::IsNotFound(status)) {
-    membership_->ReportLost(identity_.member_id);
-    return absl::AbortedError(absl::StrCat("member ", identity_.member_id,
-                                           " is unknown to the coordinator: ", std::string(status.message())));
-  }
   return status;
 }
 

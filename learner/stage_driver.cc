@@ -26,17 +26,18 @@ bool StageDriver::EvaluationMayBeDue(int32_t step) const {
   return spec.every_steps() > 0 && step % spec.every_steps() == 0;
 }
 
-bool StageDriver::CheckpointWanted(int32_t step, bool evaluation_due) const {
+bool StageDriver::CheckpointWanted(int32_t step) const {
   if (step == plan_.total_steps) return true;
   if (step > 0 && CheckpointDue(session_->work().spec(), step)) return true;
-  // The best of the evaluated versions is to be kept: each must be there to be chosen.
-  return evaluation_due && plan_.evaluate != nullptr && plan_.evaluate->keep_best();
+  // The best of the evaluated versions is to be kept, so each must be there to be chosen: by the plan, not by what the
+  // coordinator says is due now, which after a crash leaves out what has been evaluated before it.
+  return plan_.evaluate != nullptr && plan_.evaluate->keep_best() && EvaluationMayBeDue(step);
 }
 
 absl::StatusOr<Flow> StageDriver::Begin(int32_t step) {
   if (!plan_.publish_every_step && !EvaluationMayBeDue(step)) return Flow::kContinue;
   HONE_ASSIGN_OR_RETURN(const bool evaluation_due, session_->Publish(*policy_, step));
-  if (CheckpointWanted(step, evaluation_due)) HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, step));
+  if (CheckpointWanted(step)) HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, step));
   if (!evaluation_due || plan_.publish_every_step) return Flow::kContinue;
   return session_->client().AwaitRelease(session_->work(), session_->version(step));
 }
@@ -51,7 +52,7 @@ absl::StatusOr<Flow> StageDriver::AfterStep(int32_t step, std::map<std::string, 
   metrics["memory/peak_rss_bytes"] = PeakResidentBytes();
   HONE_ASSIGN_OR_RETURN(const Flow flow, session_->client().ReportStep(session_->work(), step, metrics));
   if (flow != Flow::kContinue || last) return flow;
-  if (CheckpointWanted(step, evaluation_due)) HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, step));
+  if (CheckpointWanted(step)) HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, step));
   if (!evaluation_due || plan_.publish_every_step) return Flow::kContinue;
   return session_->client().AwaitRelease(session_->work(), session_->version(step));
 }

@@ -35,7 +35,7 @@ class StageDriver {
 
  private:
   bool EvaluationMayBeDue(int32_t step) const;
-  bool CheckpointWanted(int32_t step, bool evaluation_due) const;
+  bool CheckpointWanted(int32_t step) const;
 
   WorkSession* session_;
   Policy* policy_;

@@ -23,6 +23,17 @@ double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(absl::Now()
 std::string SpecHash(const v1::RunSpec& spec) {
   v1::RunSpec hashed = spec;
   hashed.clear_budget();  // decides when a run ends, not what a step does
+  hashed.clear_output_dir();
+  // Folders may be moved between two sittings; the names of what is in them say what it is.
+  const auto keep_name = [](std::string* path) { path->erase(0, path->rfind('/') + 1); };
+  keep_name(hashed.mutable_model()->mutable_path());
+  for (auto& [name, dataset] : *hashed.mutable_datasets()) {
+    for (v1::SourceSpec& source : *dataset.mutable_sources()) keep_name(source.mutable_path());
+  }
+  for (v1::StageSpec& stage : *hashed.mutable_stages()) {
+    if (stage.has_from_checkpoint()) keep_name(stage.mutable_from_checkpoint());
+    if (stage.has_export_()) keep_name(stage.mutable_export_()->mutable_path());
+  }
   std::string bytes;
   {
     google::protobuf::io::StringOutputStream output(&bytes);

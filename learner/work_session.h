@@ -23,7 +23,8 @@ struct LearnerServices {
   WeightPublisher* weights = nullptr;
 };
 
-// SHA-256 of the run's resolved spec, budgets apart: what a checkpoint must have been made under to be gone on from.
+// SHA-256 of the run's resolved spec, budgets and folders of files apart: what a checkpoint must have been made under
+// to be gone on from.
 std::string SpecHash(const v1::RunSpec& spec);
 
 // Not thread-safe. The version of step s is first_version + s.
