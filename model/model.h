@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -36,7 +37,8 @@ struct ParameterInfo {
 class ParameterLayout {
  public:
   explicit ParameterLayout(const ModelConfig& config);
-  const std::vector<ParameterInfo>& entries() const { return entries_; }
+  const std::vector<ParameterInfo>& entries() const& { return entries_; }
+  std::vector<ParameterInfo> entries() && { return std::move(entries_); }  // of a temporary: a loop may keep the list
   const ParameterInfo* Find(std::string_view name) const;
   int64_t total_size() const { return total_size_; }
 

@@ -1,0 +1,208 @@
+// Log-probs, entropies and gradients against plain double-precision loops and central differences.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "model/model.h"
+#include "model/test_models.h"
+
+namespace hone::model {
+namespace {
+
+using kernels::DType;
+using kernels::KernelContext;
+
+constexpr float kTemperature = 0.7f;
+
+struct Problem {
+  PackedSequences batch;
+  std::vector<float> d_logprob, d_entropy;
+};
+
+Problem MakeProblem(const ModelConfig& config, uint32_t seed, std::vector<int> lengths, int unpredicted) {
+  std::mt19937 random(seed);
+  std::vector<std::vector<int32_t>> sequences;
+  for (int length : lengths) sequences.push_back(RandomTokens(&random, length, config.vocab_size));
+  Problem problem{Pack(sequences, unpredicted)};
+  std::uniform_real_distribution<float> weight(-1.0f, 1.0f);
+  for (int32_t target : problem.batch.targets) {
+    if (target < 0) continue;
+    problem.d_logprob.push_back(weight(random));
+    problem.d_entropy.push_back(0.3f * weight(random));
+  }
+  return problem;
+}
+
+double Objective(const ModelConfig& config, const std::vector<double>& parameters, const Problem& problem) {
+  const Predictions predictions = ReferencePredict(config, parameters, problem.batch, kTemperature);
+  double sum = 0.0;
+  for (size_t r = 0; r < predictions.logprobs.size(); ++r) {
+    sum += problem.d_logprob[r] * predictions.logprobs[r] + problem.d_entropy[r] * predictions.entropies[r];
+  }
+  return sum;
+}
+
+FlatTensor ZeroGradients(const ModelConfig& config) {
+  FlatTensor gradients(ParameterLayout(config).total_size());
+  std::memset(gradients.data(), 0, gradients.size() * sizeof(float));
+  return gradients;
+}
+
+FlatTensor Gradients(const KernelContext& ctx, const ModelConfig& config, const FlatTensor& masters, DType dtype,
+                     const Problem& problem) {
+  ComputeWeights weights(ctx, config, dtype, true);
+  weights.LoadAll(masters);
+  TrainingModel model(ctx, weights);
+  std::vector<float> logprobs, entropies;
+  FlatTensor gradients = ZeroGradients(config);
+  model.Forward(problem.batch, kTemperature, true, &logprobs, &entropies);
+  model.Backward(problem.d_logprob, problem.d_entropy, &gradients);
+  return gradients;
+}
+
+// |a - b| / |b| over the entries of one parameter.
+double RelativeError(const float* a, const double* b, int64_t size) {
+  double difference = 0.0, norm = 0.0;
+  for (int64_t i = 0; i < size; ++i) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    norm += b[i] * b[i];
+  }
+  return std::sqrt(difference / norm);
+}
+
+std::vector<NamedConfig> Configs() { return TinyConfigs(12, 4, 2, 6, 14, 17, 2); }
+
+TEST(GradientTest, PredictionsEqualTheDoubleReference) {
+  const auto ctx = KernelContext::Create(2);
+  for (const NamedConfig& named : Configs()) {
+    SCOPED_TRACE(named.name);
+    const FlatTensor masters = LivelyParameters(named.config, 21);
+    const Problem problem = MakeProblem(named.config, 1, {9, 300, 1, 40}, 0);
+    const Predictions expected =
+        ReferencePredict(named.config, std::vector<double>(masters.data(), masters.data() + masters.size()),
+                         problem.batch, kTemperature);
+    ComputeWeights weights(*ctx, named.config, DType::kF32, false);
+    weights.LoadAll(masters);
+    TrainingModel model(*ctx, weights);
+    std::vector<float> logprobs, entropies;
+    model.Forward(problem.batch, kTemperature, false, &logprobs, &entropies);
+    ASSERT_EQ(logprobs.size(), expected.logprobs.size());
+    for (size_t r = 0; r < logprobs.size(); ++r) {
+      // fp32 products of a few dozen terms through two layers; angles up to 300 are rounded to fp32 (1.5e-5).
+      ASSERT_NEAR(logprobs[r], expected.logprobs[r], 1e-4) << r;
+      ASSERT_NEAR(entropies[r], expected.entropies[r], 1e-4) << r;
+    }
+  }
+}
+
+TEST(GradientTest, EveryParameterAgainstCentralDifferences) {
+  const auto ctx = KernelContext::Create(2);
+  for (const NamedConfig& named : Configs()) {
+    const FlatTensor masters = LivelyParameters(named.config, 22);
+    const Problem problem = MakeProblem(named.config, 2, {7, 1, 5}, 2);
+    const FlatTensor gradients = Gradients(*ctx, named.config, masters, DType::kF32, problem);
+    std::vector<double> parameters(masters.data(), masters.data() + masters.size()), expected(masters.size());
+    const double step = 1e-5;
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      const double value = parameters[i];
+      parameters[i] = value + step;
+      const double above = Objective(named.config, parameters, problem);
+      parameters[i] = value - step;
+      expected[i] = (above - Objective(named.config, parameters, problem)) / (2.0 * step);
+      parameters[i] = value;
+    }
+    const ParameterLayout layout(named.config);
+    for (const ParameterInfo& entry : layout.entries()) {
+      // k's bias has no gradient but for the rotation's sake, a small one; 1e-4 is far above fp32 noise for all others.
+      EXPECT_LT(RelativeError(gradients.data() + entry.offset, expected.data() + entry.offset, entry.size), 1e-4)
+          << named.name << " " << entry.name;
+    }
+  }
+}
+
+TEST(GradientTest, Bf16GradientsPointTheSameWay) {
+  const auto ctx = KernelContext::Create(2);
+  for (const NamedConfig& named : TinyConfigs(64, 4, 2, 16, 96, 90, 3)) {
+    const FlatTensor masters = RandomParameters(named.config, 23);
+    const Problem problem = MakeProblem(named.config, 3, {60, 33}, 5);
+    const FlatTensor exact = Gradients(*ctx, named.config, masters, DType::kF32, problem);
+    const FlatTensor rounded = Gradients(*ctx, named.config, masters, DType::kBf16, problem);
+    const std::vector<double> expected(exact.data(), exact.data() + exact.size());
+    // bf16 keeps 8 bits: products are off by 0.4 % each, sums by less.
+    EXPECT_LT(RelativeError(rounded.data(), expected.data(), expected.size()), 0.02) << named.name;
+  }
+}
+
+TEST(GradientTest, SameBitsForEveryThreadCount) {
+  const auto one = KernelContext::Create(1), two = KernelContext::Create(2), three = KernelContext::Create(3);
+  for (const NamedConfig& named : TinyConfigs(48, 4, 2, 16, 80, 1200, 2)) {
+    for (DType dtype : {DType::kF32, DType::kBf16}) {
+      const FlatTensor masters = LivelyParameters(named.config, 24);
+      const Problem problem = MakeProblem(named.config, 4, {70, 300, 2, 18}, 4);
+      const FlatTensor expected = Gradients(*one, named.config, masters, dtype, problem);
+      for (const KernelContext* ctx : {two.get(), three.get()}) {
+        const FlatTensor gradients = Gradients(*ctx, named.config, masters, dtype, problem);
+        EXPECT_EQ(std::memcmp(gradients.data(), expected.data(), expected.size() * sizeof(float)), 0) << named.name;
+      }
+    }
+  }
+}
+
+TEST(GradientTest, GradientsAddUpAndIgnoreOtherForwards) {
+  const auto ctx = KernelContext::Create(2);
+  const ModelConfig config = Configs()[3].config;
+  const FlatTensor masters = LivelyParameters(config, 25);
+  ComputeWeights weights(*ctx, config, DType::kF32, true);
+  weights.LoadAll(masters);
+  const Problem problem = MakeProblem(config, 5, {20, 30}, 3), other = MakeProblem(config, 6, {50}, 0);
+  const FlatTensor once = Gradients(*ctx, config, masters, DType::kF32, problem);
+  TrainingModel model(*ctx, weights);
+  FlatTensor twice = ZeroGradients(config);
+  std::vector<float> logprobs, entropies, more;
+  for (int pass = 0; pass < 2; ++pass) {
+    model.Forward(problem.batch, kTemperature, true, &logprobs, &entropies);
+    model.Forward(other.batch, 1.0f, false, &more, &more);
+    model.Backward(problem.d_logprob, problem.d_entropy, &twice);
+  }
+  for (size_t i = 0; i < twice.size(); ++i)
+    ASSERT_NEAR(twice[i], 2.0f * once[i], 1e-4f + 1e-4f * std::abs(once[i])) << i;
+  // Without entropy gradients: the same as zeros.
+  FlatTensor with_zeros = ZeroGradients(config), without = ZeroGradients(config);
+  const std::vector<float> zeros(problem.d_entropy.size(), 0.0f);
+  model.Forward(problem.batch, kTemperature, true, &logprobs, &entropies);
+  model.Backward(problem.d_logprob, zeros, &with_zeros);
+  model.Forward(problem.batch, kTemperature, true, &logprobs, &entropies);
+  model.Backward(problem.d_logprob, {}, &without);
+  for (size_t i = 0; i < without.size(); ++i) ASSERT_EQ(without[i], with_zeros[i]) << i;
+  EXPECT_GT(model.ActivationBytesPerToken(), size_t{4} * config.layers * config.hidden_size);
+}
+
+// A vocabulary so wide that logits come in several chunks of rows: the same as one sequence at a time, which needs one.
+TEST(GradientTest, LogitsInChunks) {
+  const auto ctx = KernelContext::Create(2);
+  const ModelConfig config = TinyConfigs(8, 2, 1, 4, 8, 70000, 1)[0].config;
+  const FlatTensor masters = LivelyParameters(config, 26);
+  ComputeWeights weights(*ctx, config, DType::kF32, true);
+  weights.LoadAll(masters);
+  const Problem whole = MakeProblem(config, 7, {101, 101, 101}, 0);
+  TrainingModel model(*ctx, weights);
+  FlatTensor together = ZeroGradients(config), apart = ZeroGradients(config);
+  std::vector<float> logprobs, entropies;
+  model.Forward(whole.batch, kTemperature, true, &logprobs, &entropies);
+  model.Backward(whole.d_logprob, whole.d_entropy, &together);
+  for (int s = 0; s < 3; ++s) {
+    const auto begin = whole.batch.tokens.begin() + 101 * s;
+    const PackedSequences one = Pack({std::vector<int32_t>(begin, begin + 101)});
+    std::vector<float> part, part_entropies;
+    model.Forward(one, kTemperature, true, &part, &part_entropies);
+    for (int i = 0; i < 100; ++i) ASSERT_EQ(part[i], logprobs[100 * s + i]);
+    model.Backward(std::span<const float>(whole.d_logprob).subspan(100 * s, 100),
+                   std::span<const float>(whole.d_entropy).subspan(100 * s, 100), &apart);
+  }
+  const std::vector<double> expected(apart.data(), apart.data() + apart.size());
+  EXPECT_LT(RelativeError(together.data(), expected.data(), expected.size()), 1e-5);
+}
+
+}  // namespace
+}  // namespace hone::model
