@@ -1,4 +1,4 @@
-// GGUF files (versions 2 and 3, little-endian) and their import as a Hugging Face model folder.
+// GGUF files (versions 2 and 3, little-endian). Importing one as a model folder: gguf_import.h.
 //
 // Parsing maps the file and trusts nothing in it: every length, count, type and offset is checked against the file, and
 // a violation is INVALID_ARGUMENT naming the file and the key or tensor. Immutable and thread-safe after Open.
@@ -68,11 +68,5 @@ class GgufFile {
   std::vector<GgufTensor> tensors_;
   std::unordered_map<std::string, size_t> index_;
 };
-
-// Writes the model in `gguf_path` as a Hugging Face folder: config.json, generation_config.json, model.safetensors in
-// `dtype` (kBF16 or kF32), tokenizer.json, tokenizer_config.json (with the chat template, if the file has one).
-// Architectures llama, qwen2 and qwen3 with a byte-level BPE tokenizer. `out_dir` appears whole or not at all: it must
-// not exist, or be empty (ALREADY_EXISTS otherwise).
-absl::Status ImportGguf(const std::string& gguf_path, const std::string& out_dir, DType dtype);
 
 }  // namespace hone::model
