@@ -1,0 +1,63 @@
+// `hone run`: a run on a running coordinator.
+#include "absl/strings/str_cat.h"
+#include "cli/command.h"
+#include "cli/commands/commands.h"
+#include "cli/control_client.h"
+#include "cli/exit_codes.h"
+#include "cli/output.h"
+#include "cli/run_file.h"
+#include "cli/watch.h"
+
+namespace hone::cli {
+
+int RunRun(const Args& args) {
+  std::string coordinator;
+  std::string output = "table";
+  std::vector<std::string> overrides;
+  bool dry_run = false;
+  bool wait = false;
+  FlagParser flags = MakeFlags(
+      "run", "Starts the run that FILE describes; prints its name.",
+      {"hone run recipes/quickstart.yaml --wait", "hone run recipes/quickstart.yaml --set stages.zero.rl.steps=20",
+       "hone run recipes/quickstart.yaml --dry-run"});
+  flags.Add("set", &overrides, "a.b=v, changes a field; may be given several times");
+  flags.Add("dry-run", &dry_run, "print the resolved file, its hash and what would run; start nothing");
+  flags.Add("wait", &wait, "watch until it ends; the exit code is the run's");
+  flags.Add("output", &output, "table or json");
+  AddCoordinatorFlag(&flags, &coordinator);
+  std::vector<std::string> files;
+  if (const auto exit = ParseArgs(&flags, "run", {"FILE", 1, 1}, args, &files)) return *exit;
+  if (const auto exit = RefuseOutputFlag(output)) return *exit;
+
+  const absl::StatusOr<v1::RunSpec> spec = LoadRunFile(files[0], overrides);
+  if (!spec.ok()) return Fail(spec.status());
+  if (dry_run) {
+    if (output == "json") {
+      v1::ResolveRunResponse response;
+      *response.mutable_spec() = *spec;
+      response.set_spec_hash(RunHash(*spec));
+      Print(ToJson(response, true) + "\n");
+    } else {
+      Print(DryRunText(*spec));
+    }
+    return kExitOk;
+  }
+  const auto client = ControlClient::Connect(coordinator);
+  if (!client.ok()) return Fail(client.status());
+  // The request's id makes a repeated command (after a broken connection) one run.
+  absl::StatusOr<v1::Run> run = (*client)->CreateRun(*spec, "hone-run/" + RunHash(*spec));
+  if (!run.ok()) return Fail(run.status());
+  if (!wait) {
+    Print(output == "json" ? ToJson(*run, true) + "\n" : run->name() + "\n");
+    return kExitOk;
+  }
+  WatchOptions options;
+  options.json = output == "json";
+  run = WatchUntilEnd(client->get(), run->name(), options);
+  if (!run.ok()) return Fail(run.status());
+  const int exit = ReportEnd(*run);
+  if (!options.json) Print(SummaryTable(run->output_dir()));
+  return exit;
+}
+
+}  // namespace hone::cli

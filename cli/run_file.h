@@ -1,0 +1,21 @@
+// A run file from the command line: read, changed by --set, resolved.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "hone/v1/run.pb.h"
+
+namespace hone::cli {
+
+// Errors name file, line and field (coordinator/run_config).
+absl::StatusOr<v1::RunSpec> LoadRunFile(const std::string& path, const std::vector<std::string>& overrides);
+
+// The canonical hash of a resolved spec.
+std::string RunHash(const v1::RunSpec& resolved);
+
+// What `--dry-run` prints: hash and plan as comments, then the resolved file. It is itself a run file.
+std::string DryRunText(const v1::RunSpec& resolved);
+
+}  // namespace hone::cli

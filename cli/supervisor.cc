@@ -1,0 +1,153 @@
+#include "cli/supervisor.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/files.h"
+#include "cli/output.h"
+
+namespace hone::cli {
+namespace {
+
+constexpr int kFirstSignalStatus = 128;  // Subprocess: 128 + signal number
+constexpr int kLogLinesShown = 12;
+
+std::string DescribeExit(int status) {
+  return status > kFirstSignalStatus ? absl::StrCat("was killed by signal ", status - kFirstSignalStatus)
+                                     : absl::StrCat("ended with exit code ", status);
+}
+
+}  // namespace
+
+absl::Duration RestartPolicy::OnExit(int exit_status, absl::Duration lived) {
+  const bool by_signal = exit_status > kFirstSignalStatus;
+  const bool short_life = lived < kShortLife;
+  short_lives_ = short_life ? short_lives_ + 1 : 0;
+  own_short_ends_ = short_life && !by_signal ? own_short_ends_ + 1 : 0;
+  if (own_short_ends_ >= kGiveUpAfter) return absl::InfiniteDuration();
+  if (short_lives_ == 0) return absl::ZeroDuration();
+  constexpr absl::Duration kFirst = absl::Milliseconds(100);
+  constexpr absl::Duration kLongest = absl::Seconds(5);
+  return std::min(kLongest, kFirst * (1 << std::min(short_lives_ - 1, 8)));
+}
+
+std::string TailOfFile(const std::string& path, int lines) {
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) return "";
+  size_t begin = text->size();
+  for (int n = 0; begin > 0; --begin) {
+    if ((*text)[begin - 1] == '\n' && begin < text->size() && ++n == lines) break;
+  }
+  return text->substr(begin);
+}
+
+std::string Supervisor::LogPath(const std::string& name) const {
+  return JoinPath(JoinPath(state_dir_, "logs"), name + ".log");
+}
+std::string Supervisor::AddressPath(const std::string& name) const {
+  return JoinPath(JoinPath(state_dir_, "addresses"), name);
+}
+
+absl::Status Supervisor::Trouble(const std::string& name, const std::string& what) const {
+  const std::string log = LogPath(name);
+  return absl::UnavailableError(
+      absl::StrCat(name, " ", what, "; the end of ", log, ":\n", TailOfFile(log, kLogLinesShown)));
+}
+
+absl::Status Supervisor::Launch(Child* child) {
+  HONE_RETURN_IF_ERROR(CreateDirectories(JoinPath(state_dir_, "logs")));
+  HONE_RETURN_IF_ERROR(CreateDirectories(JoinPath(state_dir_, "addresses")));
+  const std::string address_file = AddressPath(child->spec.name);
+  unlink(address_file.c_str());  // an address from before would be taken for the new one
+  SubprocessOptions options;
+  options.argv = child->spec.argv;
+  const bool again = child->spec.keep_address && !child->address.empty();
+  options.argv.push_back("--listen=" + (again ? child->address : child->spec.listen));
+  options.argv.push_back("--address_file=" + address_file);
+  options.output_path = LogPath(child->spec.name);
+  child->started = absl::Now();
+  child->start_again = absl::InfiniteFuture();
+  HONE_ASSIGN_OR_RETURN(child->process, Subprocess::Start(options));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Supervisor::Start(const ChildSpec& spec, absl::Duration timeout) {
+  auto child = std::make_unique<Child>();
+  child->spec = spec;
+  HONE_RETURN_IF_ERROR(Launch(child.get()));
+  const absl::Time deadline = absl::Now() + timeout;
+  const std::string address_file = AddressPath(spec.name);
+  for (;;) {
+    if (absl::StatusOr<std::string> address = ReadFile(address_file); address.ok() && !address->empty()) {
+      child->address = std::string(absl::StripAsciiWhitespace(*address));
+      break;
+    }
+    if (const std::optional<int> exit = child->process->Poll()) return Trouble(spec.name, DescribeExit(*exit));
+    if (absl::Now() > deadline) {
+      return Trouble(spec.name, absl::StrCat("did not say its address within ", ShortDuration(timeout)));
+    }
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  const std::string address = child->address;
+  std::lock_guard lock(mutex_);
+  children_.push_back(std::move(child));
+  return address;
+}
+
+void Supervisor::Watch() {
+  std::lock_guard lock(mutex_);
+  if (watcher_.joinable() || stopping_) return;
+  watcher_ = std::thread([this] {
+    std::unique_lock lock(mutex_);
+    // 20 ms: a killed process is back before anybody notices, at no cost worth measuring.
+    while (!stop_changed_.wait_for(lock, std::chrono::milliseconds(20), [this] { return stopping_; }))
+      Tick(absl::Now());
+  });
+}
+
+void Supervisor::Tick(absl::Time now) {
+  for (const auto& child : children_) {
+    if (child->process != nullptr) {
+      const std::optional<int> exit = child->process->Poll();
+      if (!exit.has_value()) continue;
+      child->process.reset();
+      const absl::Duration pause = child->policy.OnExit(*exit, now - child->started);
+      if (pause == absl::InfiniteDuration()) {
+        if (status_.ok()) status_ = Trouble(child->spec.name, DescribeExit(*exit) + " again and again");
+        continue;
+      }
+      Note(absl::StrCat(child->spec.name, " ", DescribeExit(*exit), "; it is started again"));
+      child->start_again = now + pause;
+    }
+    if (now >= child->start_again) {
+      if (absl::Status launched = Launch(child.get()); !launched.ok() && status_.ok()) status_ = launched;
+    }
+  }
+}
+
+absl::Status Supervisor::status() const {
+  std::lock_guard lock(mutex_);
+  return status_;
+}
+
+void Supervisor::StopAll(absl::Duration grace) {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  stop_changed_.notify_all();
+  if (watcher_.joinable()) watcher_.join();
+  std::lock_guard lock(mutex_);
+  for (auto child = children_.rbegin(); child != children_.rend(); ++child) {
+    if ((*child)->process != nullptr) (*child)->process->Stop(grace);
+    unlink(AddressPath((*child)->spec.name).c_str());
+  }
+  children_.clear();
+}
+
+}  // namespace hone::cli

@@ -1,0 +1,92 @@
+#include "corpus/datasets/datasets.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/files.h"
+#include "base/sha256.h"
+
+namespace hone::corpus {
+namespace {
+
+using ::testing::HasSubstr;
+
+// One problem in the two forms: what a data set's authors publish, and a local file of it.
+constexpr const char* kPublished =
+    "{\"question\": \"How many?\", \"answer\": \"48/2 = <<48/2=24>>24 clips.\\nAll: <<1000*2=2000>>2000\\n#### "
+    "2,000\"}\n"
+    "{\"question\": \"Caf\\u00e9?\", \"answer\": \"It is 5.\\n#### 5\"}\n";
+constexpr const char* kLocal =
+    "{\"id\":\"x/0\",\"problem\":\"How many?\",\"answer\":\"2000\",\"solution\":\"48/2 = <<48/2=24>>24 clips.\\nAll: "
+    "<<1000*2=2000>>2000\"}\n"
+    "{\"id\":\"x/1\",\"problem\":\"Café?\",\"answer\":\"5\",\"solution\":\"It is 5.\"}\n";
+
+DatasetEntry Entry() {
+  const std::string folder = std::filesystem::absolute("datasets-source").string();
+  EXPECT_TRUE(CreateDirectories(folder).ok());
+  EXPECT_TRUE(WriteFileAtomic(folder + "/published.jsonl", kPublished).ok());
+  EXPECT_TRUE(WriteFileAtomic(folder + "/local.jsonl", kLocal).ok());
+  return {"tiny",
+          "none",
+          "here",
+          {{"train.jsonl", "tiny/", 2, "file://" + folder + "/published.jsonl", Sha256Hex(kPublished), "local.jsonl",
+            Sha256Hex(kLocal)}}};
+}
+
+TEST(Datasets, BothFormsGiveTheSameBytes) {
+  const absl::Status downloaded = GetDataset(Entry(), "", "datasets-a");  // curl, from a file:// address
+  ASSERT_TRUE(downloaded.ok()) << downloaded;
+  const absl::Status copied = GetDataset(Entry(), "datasets-source", "datasets-b");
+  ASSERT_TRUE(copied.ok()) << copied;
+  EXPECT_EQ(*ReadFile("datasets-a/train.jsonl"), *ReadFile("datasets-b/train.jsonl"));
+  EXPECT_EQ(*ReadFile("datasets-a/train.jsonl"),
+            "{\"id\":\"tiny/0\",\"prompt\":\"How many?\",\"answer\":\"2000\",\"completion\":\"<think>\\n48/2 = 24 "
+            "clips.\\nAll: 2000\\n</think>\\n<answer> 2000 </answer>\"}\n"
+            "{\"id\":\"tiny/1\",\"prompt\":\"Café?\",\"answer\":\"5\",\"completion\":\"<think>\\nIt is "
+            "5.\\n</think>\\n<answer> 5 </answer>\"}\n");
+  EXPECT_EQ(ListDirectory("datasets-a")->size(), 1u) << "the download's own file must be gone";
+}
+
+TEST(Datasets, AnotherFileIsRefused) {
+  DatasetEntry entry = Entry();
+  entry.parts[0].local_sha256[0] ^= 1;
+  const absl::Status hash = GetDataset(entry, "datasets-source", "datasets-c");
+  EXPECT_EQ(hash.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(hash.message()), HasSubstr("datasets-source/local.jsonl: not the expected file"));
+  EXPECT_FALSE(FileExists("datasets-c/train.jsonl"));
+
+  entry = Entry();
+  entry.parts[0].rows = 3;
+  EXPECT_THAT(std::string(GetDataset(entry, "datasets-source", "datasets-c").message()),
+              HasSubstr("expected 3 rows, got 2"));
+
+  entry = Entry();
+  ASSERT_TRUE(WriteFileAtomic("datasets-source/local.jsonl", "{\"problem\": 3}\n").ok());
+  entry.parts[0].local_sha256 = Sha256Hex("{\"problem\": 3}\n");
+  EXPECT_THAT(std::string(GetDataset(entry, "datasets-source", "datasets-c").message()),
+              HasSubstr("local.jsonl:1: expected an object with the text 'problem'"));
+
+  EXPECT_EQ(GetDataset(Entry(), "datasets-nowhere", "datasets-c").code(), absl::StatusCode::kNotFound);
+  entry = Entry();
+  entry.parts[0].url += ".absent";
+  EXPECT_EQ(GetDataset(entry, "", "datasets-c").code(), absl::StatusCode::kUnavailable);
+  EXPECT_FALSE(FileExists("datasets-c/train.jsonl"));
+}
+
+TEST(Datasets, NamesAreKnown) {
+  EXPECT_EQ(FindDataset("gsm8k")->parts.size(), 2u);
+  EXPECT_THAT(std::string(FindDataset("gsm9k").status().message()), HasSubstr("known: gsm8k"));
+  for (const DatasetEntry& entry : KnownDatasets()) {
+    EXPECT_FALSE(entry.licence.empty());
+    for (const DatasetPart& part : entry.parts) {
+      EXPECT_EQ(part.url_sha256.size(), 64u);
+      EXPECT_EQ(part.local_sha256.size(), 64u);
+      EXPECT_TRUE(part.url.starts_with("https://"));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace hone::corpus

@@ -1,0 +1,110 @@
+#include "corpus/pass_rate/pass_rate_filter.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "base/files.h"
+#include "base/status.h"
+#include "base/strings.h"
+
+namespace hone::corpus {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Tally {
+  double sum = 0;
+  int64_t samples = 0;
+};
+
+absl::Status LineError(const std::string& path, int64_t line, const std::string& what) {
+  return absl::InvalidArgumentError(absl::StrCat(path, ":", line, ": ", what));
+}
+
+// Adds one sample (a hone.v1.Sample in JSON) to its problem's tally.
+absl::Status AddSample(const PassRateOptions& options, const Json& sample, std::map<std::string, Tally>* tallies,
+                       PassRateReport* report) {
+  const Json::json_pointer components("/trajectory/verdict/components");
+  if (!sample.is_object() || !sample.contains("prompt_id") || !sample["prompt_id"].is_string() ||
+      !sample.contains(components) || !sample[components].is_array()) {
+    return absl::InvalidArgumentError("expected a sample with prompt_id and trajectory.verdict.components");
+  }
+  for (const Json& component : sample[components]) {
+    if (!component.is_object() || component.value("name", "") != options.component) continue;
+    if (component.value("state", "") != "REWARD_STATE_SCORED") {
+      ++report->unscorable;
+      return absl::OkStatus();
+    }
+    const auto value = component.find("value");
+    if (value == component.end() || !value->is_number())
+      return absl::InvalidArgumentError("expected a number as value");
+    Tally& tally = (*tallies)[sample["prompt_id"].get<std::string>()];
+    tally.sum += value->get<double>();
+    ++tally.samples;
+    ++report->samples;
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat("the sample has no component '", options.component, "'"));
+}
+
+absl::StatusOr<std::map<std::string, Tally>> ReadSamples(const PassRateOptions& options, PassRateReport* report) {
+  HONE_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.samples_path));
+  std::map<std::string, Tally> tallies;
+  int64_t line_number = 0;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    ++line_number;
+    if (absl::StripAsciiWhitespace(line).empty()) continue;
+    const Json sample = Json::parse(line.begin(), line.end(), nullptr, false);
+    const absl::Status status = AddSample(options, sample, &tallies, report);
+    if (!status.ok()) return LineError(options.samples_path, line_number, std::string(status.message()));
+  }
+  return tallies;
+}
+
+std::string RowId(const Json& row, const std::string& column, int64_t line_number) {
+  const auto id = row.find(column);
+  if (id == row.end()) return absl::StrCat(line_number);
+  return id->is_string() ? id->get<std::string>() : id->dump();
+}
+
+}  // namespace
+
+absl::StatusOr<PassRateReport> FilterByPassRate(const PassRateOptions& options) {
+  if (!(options.min_pass >= 0 && options.max_pass <= 1 && options.min_pass <= options.max_pass)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected 0 <= min_pass <= max_pass <= 1, got ", options.min_pass, " and ", options.max_pass));
+  }
+  PassRateReport report;
+  HONE_ASSIGN_OR_RETURN(const auto tallies, ReadSamples(options, &report));
+  HONE_ASSIGN_OR_RETURN(const std::string data, ReadFile(options.data_path));
+  std::string kept;
+  double pass_sum = 0;
+  int64_t line_number = 0;
+  for (const absl::string_view line : absl::StrSplit(data, '\n')) {
+    ++line_number;
+    if (absl::StripAsciiWhitespace(line).empty()) continue;
+    const Json row = Json::parse(line.begin(), line.end(), nullptr, false);
+    if (!row.is_object()) return LineError(options.data_path, line_number, "expected a JSON object");
+    ++report.rows;
+    const auto tally = tallies.find(RowId(row, options.id_column, line_number));
+    if (tally == tallies.end()) continue;
+    ++report.measured;
+    const double pass = tally->second.sum / static_cast<double>(tally->second.samples);
+    pass_sum += pass;
+    if (pass < options.min_pass || pass > options.max_pass) continue;
+    ++report.kept;
+    absl::StrAppend(&kept, line, "\n");
+  }
+  report.mean_pass = report.measured == 0 ? 0 : pass_sum / static_cast<double>(report.measured);
+  if (report.kept == 0) {
+    return absl::FailedPreconditionError(absl::StrCat("no problem would be kept: of ", report.rows, " rows ",
+                                                      report.measured, " were measured, with a mean pass rate of ",
+                                                      report.mean_pass));
+  }
+  HONE_RETURN_IF_ERROR(WriteFileAtomic(options.out_path, kept));
+  return report;
+}
+
+}  // namespace hone::corpus
