@@ -14,7 +14,7 @@ Core::Core(CoreOptions options, Appender append)
 absl::Status Core::Apply(const v1::JournalRecord& record, RecordSpan span) {
   const absl::Time time = FromProtoTime(record.time());
   const auto with_run = [&](const std::string& name, const std::string* stage, auto&& apply) -> absl::Status {
-    RunState* run = FindRun(name);
+    RunState* run = MutableRun(name);
     if (run == nullptr || (stage != nullptr && run->StageIndex(*stage) < 0)) {
       return absl::DataLossError("journal position " + std::to_string(span.begin) + ": the record names run '" + name +
                                  "'" + (stage != nullptr ? ", stage '" + *stage + "'" : "") +
@@ -184,17 +184,17 @@ bool Core::SkipStage(const RunState& run, int stage, absl::Time now) {
   return true;
 }
 
-RunState* Core::FindRun(const std::string& name) {
+RunState* Core::MutableRun(const std::string& name) {
   for (const auto& run : runs_) {
     if (run->name() == name) return run.get();
   }
   return nullptr;
 }
 
-const RunState* Core::FindRun(const std::string& name) const { return const_cast<Core*>(this)->FindRun(name); }
+const RunState* Core::FindRun(const std::string& name) const { return const_cast<Core*>(this)->MutableRun(name); }
 
 absl::StatusOr<RunState*> Core::GetRun(const std::string& name) {
-  if (RunState* run = FindRun(name)) return run;
+  if (RunState* run = MutableRun(name)) return run;
   return absl::NotFoundError("no run named '" + name + "'");
 }
 

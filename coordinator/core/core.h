@@ -121,7 +121,7 @@ class Core {
   bool RecordEvaluation(const RunState& run, int stage, absl::Time now);
   bool SkipStage(const RunState& run, int stage, absl::Time now);
 
-  RunState* FindRun(const std::string& run);
+  RunState* MutableRun(const std::string& run);
   absl::StatusOr<RunState*> GetRun(const std::string& run);
   RunState* ActiveRun() const;
   bool LearnerAlive(absl::Time now) const;

@@ -161,9 +161,10 @@ absl::StatusOr<v1::PublishVersionResponse> Core::PublishVersion(const v1::Publis
     version.set_parent(step == 0 ? start.parent_version : request.version().number() - 1);
     version.set_learner_epoch(learner_.epoch);
     Emit(std::move(record), now);
-    OpenWork(now);
-    Advance(now);
+    leases_.Clear();
   }
+  // Also where the run was stopped and resumed since: then nothing is open, whatever was published.
+  if (leases_.sets().empty()) OpenWork(now);
   response.set_evaluation_due(leases_.Outstanding(v1::GROUP_PURPOSE_EVALUATE) > 0);
   return response;
 }

@@ -9,7 +9,7 @@ namespace hone::coordinator {
 
 RunState::RunState(const v1::RunCreated& record, absl::Time time)
     : spec_(record.spec()),
-      request_id_(record.request_id()),
+      source_sha256_(record.source_sha256().begin(), record.source_sha256().end()),
       output_dir_(record.output_dir()),
       create_time_(time),
       stages_(static_cast<size_t>(record.spec().stages_size())) {}
@@ -246,7 +246,8 @@ std::vector<std::string> RunState::ObsoleteCheckpoints(int index) const {
     const CheckpointEntry& checkpoint = state.checkpoints[i];
     if (i + keep_last >= state.checkpoints.size() || &checkpoint == best) continue;
     if (state.finished && checkpoint.path == state.final_path) continue;
-    const bool awaits_evaluation = keep_best && EvaluationDue(spec, checkpoint.step, state.finish_step) &&
+    const bool awaits_evaluation = keep_best && checkpoint.step >= state.published_step &&
+                                   EvaluationDue(spec, checkpoint.step, state.finish_step) &&
                                    !state.evaluations.contains(checkpoint.step);
     if (!awaits_evaluation) obsolete.push_back(checkpoint.path);
   }

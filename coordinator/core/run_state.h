@@ -82,7 +82,8 @@ class RunState {
   const std::string& name() const { return spec_.name(); }
   const v1::RunSpec& spec() const { return spec_; }
   const std::string& output_dir() const { return output_dir_; }
-  const std::string& request_id() const { return request_id_; }
+  // Of the prompt files that the run began with, by path.
+  const std::map<std::string, std::string>& source_sha256() const { return source_sha256_; }
   v1::RunState state() const { return state_; }
   const std::string& error() const { return error_; }
   absl::Time create_time() const { return create_time_; }
@@ -123,7 +124,7 @@ class RunState {
   v1::WeightsOrigin RootOrigin(int index) const;
 
   v1::RunSpec spec_;
-  std::string request_id_;
+  std::map<std::string, std::string> source_sha256_;
   std::string output_dir_;
   v1::RunState state_ = v1::RUN_STATE_QUEUED;
   std::string error_;

@@ -89,7 +89,7 @@ std::string DescribeRunState(const v1::Run& run) {
 }
 
 std::string DescribeStatus(const absl::Status& status) {
-  return absl::StatusCodeToString(status.code()) + ": " + std::string(status.message()) + "\n";
+  return status.ok() ? "OK\n" : absl::StatusCodeToString(status.code()) + ": " + std::string(status.message()) + "\n";
 }
 
 std::shared_ptr<const PromptSet> NumberedPrompts(int rows, const std::string& prefix) {
@@ -299,7 +299,9 @@ std::string Transcript::Lease(const Arguments& arguments) {
 }
 
 std::string Transcript::Submit(const Arguments& arguments) {
-  const LeasedTask& leased = leased_.at(arguments.words.at(1));
+  const auto known = leased_.find(arguments.words.at(1));
+  if (known == leased_.end()) return arguments.words.at(1) + " was never leased\n";
+  const LeasedTask& leased = known->second;
   v1::SubmitGroupRequest request;
   request.set_member_id(sessions_[arguments.words.at(0)].id);
   request.set_context_id(leased.context.context_id());

@@ -194,7 +194,13 @@ absl::Status Journal::WaitDurable(int64_t end) {
   return Annotate(impl_->stalled, "journal stalled");
 }
 
-absl::StatusOr<std::string> Journal::Read(int64_t position) const {
+int64_t Journal::WaitBeyond(int64_t position, absl::Duration timeout) {
+  std::unique_lock lock(impl_->mutex);
+  impl_->durable.wait_for(lock, absl::ToChronoNanoseconds(timeout), [&] { return impl_->durable_position > position; });
+  return impl_->durable_position;
+}
+
+absl::StatusOr<std::string> Journal::Read(int64_t position, int64_t* end) const {
   std::string path;
   int64_t base = 0;
   {
@@ -206,7 +212,9 @@ absl::StatusOr<std::string> Journal::Read(int64_t position) const {
     base = segment->first;
     path = segment->second;
   }
-  return ReadFrame(path, position - base + static_cast<int64_t>(kSegmentHeaderBytes));
+  auto payload = ReadFrame(path, position - base + static_cast<int64_t>(kSegmentHeaderBytes));
+  if (payload.ok() && end != nullptr) *end = position + static_cast<int64_t>(kFrameHeaderBytes + payload->size());
+  return payload;
 }
 
 int64_t Journal::end() const {

@@ -57,8 +57,11 @@ class Journal {
   // Returns once everything before `end` is durable. The error of Ready where the journal stalls: the record may still become
   // durable later.
   absl::Status WaitDurable(int64_t end);
-  // The record that begins at `position`, which must be durable. DATA_LOSS where its frame is damaged.
-  absl::StatusOr<std::string> Read(int64_t position) const;
+  // Waits up to `timeout` for durable records after `position`; the durable end then.
+  int64_t WaitBeyond(int64_t position, absl::Duration timeout);
+  // The record that begins at `position`, which must be durable. DATA_LOSS where its frame is damaged. `end`, if given, becomes
+  // the position after it.
+  absl::StatusOr<std::string> Read(int64_t position, int64_t* end = nullptr) const;
 
   int64_t end() const;          // of what is appended
   int64_t durable_end() const;

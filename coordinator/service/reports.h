@@ -1,0 +1,48 @@
+// Carries journal records into what a run leaves in its output folder (coordinator/report/).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "coordinator/core/run_state.h"
+#include "hone/v1/journal.pb.h"
+
+namespace hone::coordinator {
+
+class RunReporter;
+
+// A run's reporter is opened at its first record in this life of the process, with every earlier record of the run replayed (the
+// reporter skips what it has); so a report loses nothing to a crash. A report that cannot be written is logged and never stops the
+// run. Not thread-safe.
+class Reports {
+ public:
+  // Visits the journal's durable records in [0, end).
+  using Scan = std::function<absl::Status(int64_t end, const std::function<void(const v1::JournalRecord&)>&)>;
+  // Seconds that the run has spent RUNNING.
+  using RunningSeconds = std::function<double(const std::string& run)>;
+
+  Reports(Scan scan, RunningSeconds running_seconds);
+  ~Reports();
+  // The next durable record.
+  void Handle(const v1::JournalRecord& record, RecordSpan span);
+  // Writes summaries that are older than `age` and no longer true.
+  void Refresh(absl::Duration age);
+
+ private:
+  struct RunReport;
+  absl::Status Open(const std::string& run, const v1::RunCreated& created, RunReport* report);
+  static absl::Status Feed(const v1::JournalRecord& record, RunReport* report);
+  void Write(const std::string& run, RunReport* report);
+  RunReport* FindOrOpen(const std::string& run, RecordSpan span);
+
+  const Scan scan_;
+  const RunningSeconds running_seconds_;
+  std::map<std::string, std::unique_ptr<RunReport>> reports_;
+};
+
+}  // namespace hone::coordinator
