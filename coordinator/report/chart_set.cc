@@ -67,10 +67,14 @@ Chart RewardChart(const RunHistory& history, const std::string& stage) {
 }
 
 Chart EvaluationChart(const RunHistory& history, const std::string& stage) {
-  Chart chart{"Held-out evaluation", "pass@1 and components", "step", {}, 0.0, 1.0};
+  Chart chart{"Held-out evaluation", "pass@1, components", "step", {}, 0.0, 1.0};
   chart.series.push_back(OverEvaluations(history, stage, "eval/pass_at_1", "pass@1"));
   for (const std::string& name : Components(history.evaluations, stage, "eval/")) {
-    if (name != "accuracy") chart.series.push_back(OverEvaluations(history, stage, "eval/" + name + "/mean", name));
+    // pass@1 is the accuracy's mean; its place is kept, so that a component has one colour here and in the reward's
+    // chart. The total may leave the axis from 0 to 1.
+    if (name == "reward") continue;
+    chart.series.push_back(name == "accuracy" ? ChartSeries{name, {}, true}
+                                              : OverEvaluations(history, stage, "eval/" + name + "/mean", name));
   }
   return chart;
 }

@@ -16,6 +16,7 @@
 namespace hone::coordinator {
 namespace {
 
+constexpr double kBarPixels = 140;      // of a share of 1
 constexpr size_t kMaxShownText = 6000;  // bytes of one completion; samples.jsonl has all of it
 
 std::string Percent(double share) { return absl::StrFormat("%.1f %%", 100 * share); }
@@ -86,10 +87,21 @@ std::string Cards(const RunSummary& summary) {
 
 std::string TableCell(std::optional<double> value, bool share) {
   if (!value) return "<td class=\"n\">–</td>";
-  const std::string bar =
-      share ? absl::StrFormat("<span class=\"bar\" style=\"width:%.1f%%\"></span>", 100 * std::clamp(*value, 0.0, 1.0))
-            : "";
+  const std::string bar = share ? absl::StrFormat("<span class=\"bar\" style=\"width:%.0fpx\"></span>",
+                                                  kBarPixels * std::clamp(*value, 0.0, 1.0))
+                                : "";
   return absl::StrCat("<td class=\"n\">", share ? Percent(*value) : ShortNumber(*value), bar, "</td>");
+}
+
+// "format/mean" -> "format", "pass_at_1" -> "pass@1", "thinking_length/mean" -> "thinking length".
+std::string MetricTitle(std::string name) {
+  if (name == "pass_at_1") return "pass@1";
+  const std::string suffix = "/mean";
+  if (name.size() > suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0) {
+    name.resize(name.size() - suffix.size());
+  }
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return name;
 }
 
 std::string BeforeAfterTable(const RunSummary& summary) {
@@ -115,12 +127,12 @@ std::string BeforeAfterTable(const RunSummary& summary) {
     const bool count = name == "samples" || name == "problems" || name.find("length/mean") != std::string::npos;
     const bool share = !count && in_unit(before) && in_unit(after);
     std::string change = "–";
-    if (before && after) {
+    if (before && after && *before != *after) {
       change = share ? absl::StrFormat("%+.1f points", 100 * (*after - *before))
                      : absl::StrFormat("%+.4g", *after - *before);
     }
-    absl::StrAppend(&html, "<tr><td>", EscapeHtml(name), "</td>", TableCell(before, share), TableCell(after, share),
-                    "<td class=\"n\">", change, "</td></tr>\n");
+    absl::StrAppend(&html, "<tr><td>", EscapeHtml(MetricTitle(name)), "</td>", TableCell(before, share),
+                    TableCell(after, share), "<td class=\"n\">", change, "</td></tr>\n");
   }
   return html + "</table></div>\n";
 }

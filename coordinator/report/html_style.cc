@@ -20,11 +20,11 @@ h2 small, figcaption small { color: var(--soft); font-weight: 400; font-size: 13
   border: 1px solid currentColor; color: var(--soft); }
 .badge.succeeded { color: var(--good); } .badge.failed { color: var(--bad); }
 .error { color: var(--bad); white-space: pre-wrap; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(196px, 1fr)); gap: 12px; margin-top: 24px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(232px, 1fr)); gap: 12px; margin-top: 24px; }
 .card, figure, table, details, .pair { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 .card { padding: 14px 16px; }
 .card .name { color: var(--soft); font-size: 13px; }
-.card .value { font-size: 25px; font-weight: 650; font-variant-numeric: tabular-nums; letter-spacing: -.02em; white-space: nowrap; }
+.card .value { font-size: 24px; font-weight: 650; font-variant-numeric: tabular-nums; letter-spacing: -.02em; white-space: nowrap; }
 .card .value i { font-style: normal; color: var(--soft); font-weight: 400; }
 .card .note { color: var(--soft); font-size: 13px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); gap: 12px; }
@@ -36,7 +36,7 @@ figcaption b { font-weight: 600; }
 .key.c1::before { background: var(--c1); } .key.c2::before { background: var(--c2); } .key.c3::before { background: var(--c3); }
 .key.c4::before { background: var(--c4); } .key.c5::before { background: var(--c5); } .key.c6::before { background: var(--c6); }
 svg { display: block; width: 100%; height: auto; }
-svg .grid { stroke: var(--grid); } svg .tick { fill: var(--soft); font-size: 11px; } svg .end { text-anchor: end; } svg .mid { text-anchor: middle; }
+svg .grid { stroke: var(--grid); } svg .tick { fill: var(--soft); font-size: 12px; } svg .end { text-anchor: end; } svg .mid { text-anchor: middle; }
 svg .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; stroke-linecap: round; } svg .raw { fill: none; stroke-width: 1; opacity: .28; }
 svg .c1 { stroke: var(--c1); } svg .c2 { stroke: var(--c2); } svg .c3 { stroke: var(--c3); } svg .c4 { stroke: var(--c4); } svg .c5 { stroke: var(--c5); } svg .c6 { stroke: var(--c6); }
 svg circle.dot { fill: var(--card); stroke-width: 2; } svg circle.hit { fill: transparent; stroke: none; }

@@ -10,7 +10,7 @@
 namespace hone::coordinator {
 namespace {
 
-constexpr double kWidth = 460, kHeight = 220;
+constexpr double kWidth = 400, kHeight = 216;
 constexpr double kLeft = 46, kRight = 12, kTop = 10, kBottom = 28;
 constexpr size_t kMaxSeries = 6;
 constexpr size_t kMaxPoints = 300;  // longer series are averaged into this many buckets
@@ -45,15 +45,14 @@ Points Thinned(const Points& points) {
   return result;
 }
 
-// Centred moving average over about a tenth of the series; the ends average over what there is.
+// Moving average over about a tenth of the series around each point, less at the ends.
 Points Smoothed(const Points& points) {
   const size_t half = std::max<size_t>(2, points.size() / 20);
   Points result;
   for (size_t i = 0; i < points.size(); ++i) {
     double sum = 0;
     size_t n = 0;
-    const size_t reach = std::min({half, i, points.size() - 1 - i});
-    for (size_t j = i - reach; j <= i + reach; ++j) {
+    for (size_t j = i - std::min(half, i); j <= std::min(i + half, points.size() - 1); ++j) {
       if (!Finite(points[j])) continue;
       sum += points[j].second;
       ++n;
@@ -154,7 +153,7 @@ Bounds BoundsOf(const Chart& chart) {
 std::string SvgChart(const Chart& chart) {
   const Bounds b = BoundsOf(chart);
   if (b.empty()) return "";
-  const std::vector<double> y_ticks = NiceTicks(b.y_low, b.y_high, 5);
+  const std::vector<double> y_ticks = NiceTicks(b.y_low, b.y_high, 6);
   const std::vector<double> x_ticks = NiceTicks(b.x_low, b.x_high, 6);
   const Scale x{b.x_low, b.x_high, kLeft, kWidth - kRight};
   const Scale y{y_ticks.front(), y_ticks.back(), kHeight - kBottom, kTop};

@@ -50,7 +50,7 @@ TEST(SvgChartTest, DrawsEachSeriesWithLegendAndTooltips) {
   EXPECT_EQ(Count(svg, "<path class=\"line "), 2);
   EXPECT_THAT(svg, HasSubstr("<title>a &amp; b: 1 at step 2</title>"));
   // (1, 0) is the lower left corner of the plot, (2, 1) the upper right.
-  EXPECT_THAT(svg, HasSubstr("d=\"M46.0 192.0L448.0 10.0\""));
+  EXPECT_THAT(svg, HasSubstr("d=\"M46.0 188.0L388.0 10.0\""));
 }
 
 TEST(SvgChartTest, GapsBreakTheLineAndEmptyChartsVanish) {
