@@ -23,7 +23,7 @@ Merged Merge(const Partial* tiles, int64_t count) {
   for (int64_t i = 0; i < count; ++i) max = tiles[i].max > max ? tiles[i].max : max;
   double sum = 0, weighted = 0;
   for (int64_t i = 0; i < count; ++i) {
-    if (tiles[i].max == -std::numeric_limits<float>::infinity()) continue;  // nothing but -inf: no mass
+    if (tiles[i].sum == 0) continue;  // nothing but -inf: no mass
     const double below = static_cast<double>(tiles[i].max) - max;
     const double share = below == 0 ? 1.0 : Exp(below);
     sum += tiles[i].sum * share;

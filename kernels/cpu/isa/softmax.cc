@@ -21,7 +21,12 @@ void SoftmaxPartial(const float* x, int64_t n, float inverse_temperature, float*
   for (int64_t i = 0; i < n; i += kLanes) high = Max(high, Scaled(x, n, i, inverse_temperature, lowest));
   *max = MaxLanes(high);
   *sum = *weighted = 0.0f;
-  if (*max == lowest) return;
+  if (*max == lowest) {  // no mass, unless a NaN hides behind the -inf: the sum then says so
+    V total = Zero();
+    for (int64_t i = 0; i < n; i += kLanes) total = Add(total, Exp(Scaled(x, n, i, inverse_temperature, lowest)));
+    *sum = SumLanes(total);
+    return;
+  }
   const V top = Set1(*max);
   V total = Zero(), moment = Zero();
   for (int64_t i = 0; i < n; i += kLanes) {
