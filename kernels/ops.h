@@ -175,7 +175,8 @@ void AttentionBackward(const KernelContext& ctx, DType dtype, int heads, int kv_
 
 // Of the distribution softmax(logits / temperature): for each row, log-prob of targets[r], entropy (natural log) and
 // log-normalizer, by partials over tiles of kVocabTile merged in order. Null outputs are skipped. The sampler and the
-// learner both call this op. targets[r] < 0: log-prob 0.
+// learner both call this op. targets[r] < 0: log-prob 0. ld = 0: all rows are one row (a prompt's last, whose next
+// token several samples draw).
 void LogProb(const KernelContext& ctx, const float* logits, int64_t ld, int64_t rows, int64_t vocab, float temperature,
              const int32_t* targets, float* logprob, float* entropy, float* log_normalizer);
 // In place: logits -> d loss / d logits, given d loss / d logprob [rows] and d loss / d entropy [rows] (may be null).

@@ -37,7 +37,7 @@ Merged Merge(const Partial* tiles, int64_t count) {
 
 void LogProb(const KernelContext& ctx, const float* logits, int64_t ld, int64_t rows, int64_t vocab, float temperature,
              const int32_t* targets, float* logprob, float* entropy, float* log_normalizer) {
-  HONE_CHECK(rows >= 0 && vocab > 0 && ld >= vocab && temperature > 0)
+  HONE_CHECK(rows >= 0 && vocab > 0 && (ld >= vocab || ld == 0) && temperature > 0)
       << "LogProb: rows " << rows << ", vocab " << vocab << ", ld " << ld << ", temperature " << temperature;
   if (rows == 0) return;
   const cpu::KernelTable& table = cpu::TableOf(ctx);
