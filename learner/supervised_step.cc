@@ -33,7 +33,7 @@ std::map<std::string, double> SupervisedStep(Policy* policy, const std::vector<T
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   const double tokens = static_cast<double>(std::max<int64_t>(1, loss_tokens));
   std::map<std::string, double> metrics = {
-      {"train/loss", negative_log_likelihood / tokens},
+      {"loss", negative_log_likelihood / tokens},
       {"actor/entropy", entropy / tokens},
       {"actor/lr", result.learning_rate},
       {"actor/skipped_updates", result.applied ? 0 : 1},

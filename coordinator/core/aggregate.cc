@@ -62,7 +62,7 @@ void AddLengths(const Totals& totals, const std::string& prefix, Metrics* metric
   (*metrics)[prefix + "response_length/mean"] = Ratio(static_cast<double>(totals.sum.tokens), totals.samples);
   (*metrics)[prefix + "response_length/max"] = totals.sum.tokens_max;
   (*metrics)[prefix + "response_length/clip_ratio"] = Ratio(static_cast<double>(totals.truncated), totals.samples);
-  (*metrics)[prefix + "thinking_tokens/mean"] = Ratio(static_cast<double>(totals.sum.thinking_tokens), totals.samples);
+  (*metrics)[prefix + "thinking_length/mean"] = Ratio(static_cast<double>(totals.sum.thinking_tokens), totals.samples);
 }
 
 }  // namespace
@@ -144,7 +144,7 @@ Metrics EvaluationFigures(const std::vector<const GroupSummary*>& groups, const 
   for (const auto& [name, component] : totals.components) {
     if (component.scored == 0) continue;
     metrics["eval/" + name + "/mean"] = Ratio(component.sum, component.scored);
-    if (name == accuracy) metrics["eval/pass@1"] = Ratio(component.sum, component.scored);
+    if (name == accuracy) metrics["eval/pass_at_1"] = Ratio(component.sum, component.scored);
   }
   return metrics;
 }

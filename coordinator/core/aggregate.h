@@ -40,12 +40,12 @@ GroupSummary Summarize(const v1::Group& group);
 
 // Figures of a training step; `seconds` is the time from the publication of the version to the step's last group.
 //   reward/{mean,max,min}, reward/<component>/mean, reward/zero_variance_share, response_length/{mean,max,clip_ratio},
-//   thinking_tokens/mean, rollout/{tokens,samples,groups,dropped_groups,unscorable,seconds,tokens_per_s}
+//   thinking_length/mean, rollout/{tokens,samples,groups,dropped_groups,unscorable,seconds,tokens_per_s}
 // Sums run in slot order, so that who came first leaves no trace. Means over nothing are left out.
 Metrics StepFigures(const std::vector<const GroupSummary*>& groups, double seconds);
 
-// Figures of an evaluation: eval/pass@1 (mean of the component `accuracy`, left out where it is ""), eval/reward/mean,
-// eval/<component>/mean, eval/response_length/{mean,clip_ratio}, eval/thinking_tokens/mean,
+// Figures of an evaluation: eval/pass_at_1 (mean of the component `accuracy`, left out where it is ""), eval/reward/mean,
+// eval/<component>/mean, eval/response_length/{mean,clip_ratio}, eval/thinking_length/mean,
 // eval/{problems,samples,unscorable,dropped_groups}.
 Metrics EvaluationFigures(const std::vector<const GroupSummary*>& groups, const std::string& accuracy);
 

@@ -224,7 +224,7 @@ const CheckpointEntry* RunState::BestCheckpoint(int index) const {
   for (const CheckpointEntry& checkpoint : stage(index).checkpoints) {
     const auto evaluation = stage(index).evaluations.find(checkpoint.step);
     if (evaluation == stage(index).evaluations.end()) continue;
-    const auto value = evaluation->second.find("eval/pass@1");
+    const auto value = evaluation->second.find("eval/pass_at_1");
     if (value == evaluation->second.end()) continue;
     if (best == nullptr || value->second > best_value) {
       best = &checkpoint;

@@ -38,7 +38,7 @@ class StoreTest : public testing::Test {
     auto& evaluation = *records[5].record.mutable_evaluation_recorded();
     evaluation.set_run("demo");
     evaluation.set_stage("late");
-    (*evaluation.mutable_metrics())["eval/pass@1"] = 0.9;
+    (*evaluation.mutable_metrics())["eval/pass_at_1"] = 0.9;
     for (size_t i = 0; i < records.size(); ++i) {
       records[i].span = {static_cast<int64_t>(i) * 10, static_cast<int64_t>(i) * 10 + 10};
     }
