@@ -110,8 +110,10 @@ std::vector<Chart> ChartsOf(const RunHistory& history, const std::string& stage)
       steps("Learning rate", "", {{"actor/lr", "learning rate"}}, 0.0),
       steps("Throughput", "tokens a second", {{"rollout/tokens_per_s", "rollout"}, {"train/tokens_per_s", "training"}},
             0.0),
-      steps("Groups without signal", "groups a step",
-            {{"groups/zero_std", "equal rewards"}, {"groups/dropped", "dropped"}}, 0.0),
+      steps("Groups without signal", "share with equal rewards", {{"reward/zero_variance_share", "equal rewards"}},
+            0.0),
+      steps("Left out", "a step",
+            {{"rollout/dropped_groups", "groups dropped"}, {"rollout/unscorable", "samples unscorable"}}, 0.0),
       steps("Cut off by length", "share of responses", {{"response_length/clip_ratio", "cut off"}}, 0.0),
   };
 }
