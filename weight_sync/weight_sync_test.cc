@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -194,11 +195,13 @@ TEST_F(WeightSyncTest, ServerGoneDuringTheStreamIsUnavailable) {
   weights_.Publish(snapshot);
   WeightReceiver::Request request = Ask(address, *snapshot);
   int chunks = 0;
+  std::thread shutdown;  // Shutdown waits for the handler, which waits for this thread to read on
   request.cancelled = [&] {
-    if (++chunks == 2) server_->Shutdown(absl::ZeroDuration());
+    if (++chunks == 2) shutdown = std::thread([&] { server_->Shutdown(absl::ZeroDuration()); });
     return false;
   };
   const absl::Status status = receiver_.Receive(request).status();
+  shutdown.join();
   EXPECT_TRUE(absl::IsUnavailable(status) || absl::IsCancelled(status)) << status.ToString();
 }
 
