@@ -94,12 +94,13 @@ std::string ProgressText::Line(const v1::Run& run, absl::Time now) {
   metric("eval/pass_at_1", "pass@1");
   metric(stage->kind() == "rl" ? "rollout/tokens_per_s" : "train/tokens_per_s", "tokens/s");
 
-  if (rate_stage_ != stage->name() || stage->steps_done() < rate_step_) {
+  if (rate_stage_ != stage->name() || stage->steps_done() < last_step_) {
     rate_stage_ = stage->name();
     rate_step_ = stage->steps_done();
     rate_time_ = now;
   }
-  const int done = stage->steps_done() - rate_step_;
+  last_step_ = stage->steps_done();
+  const int done = last_step_ - rate_step_;
   if (done > 0 && stage->steps_total() > stage->steps_done()) {
     const absl::Duration left = (now - rate_time_) / done * (stage->steps_total() - stage->steps_done());
     parts.push_back(absl::StrCat("left ", ShortDuration(left)));

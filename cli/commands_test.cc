@@ -1,0 +1,387 @@
+// The real `hone` program: arguments, messages, exit codes; and its commands against a control service that plays a
+// run.
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/files.h"
+#include "base/subprocess.h"
+#include "cli/exit_codes.h"
+#include "hone/v1/control.grpc.pb.h"
+#include "rpc/server.h"
+
+namespace hone::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+struct Result {
+  int exit = -1;
+  std::string out;
+  std::string err;
+};
+
+// Runs `hone` with a shell's words.
+Result Hone(const std::string& words, const std::map<std::string, std::string>& env = {}) {
+  SubprocessOptions options;
+  options.argv = {"/bin/sh", "-c", absl::StrCat("exec ", HONE_BIN_DIR, "/hone ", words, " > cli.out 2> cli.err")};
+  options.env = env;
+  options.env.emplace("HONE_COORDINATOR", "");
+  options.env.emplace("HONE_DATA", "");
+  auto process = Subprocess::Start(options);
+  EXPECT_TRUE(process.ok()) << process.status();
+  Result result;
+  result.exit = (*process)->Wait(absl::InfiniteDuration()).value_or(-1);
+  result.out = *ReadFile("cli.out");
+  result.err = *ReadFile("cli.err");
+  return result;
+}
+
+std::string Recipe(const std::string& name) { return absl::StrCat(HONE_SOURCE_DIR, "/recipes/", name); }
+
+TEST(HoneCommand, HelpLeadsWithExamplesAndListsEveryCommand) {
+  const Result help = Hone("help");
+  EXPECT_EQ(help.exit, kExitOk);
+  EXPECT_LT(help.out.find("Examples:"), help.out.find("Commands:"));
+  for (const char* command :
+       {"up", "down", "run", "status", "watch", "samples", "metrics", "stop", "pause", "resume", "export",
+        "model import", "model hash", "data make", "data get", "data filter", "version", "help"}) {
+    EXPECT_THAT(help.out, HasSubstr(absl::StrCat("  ", command, " "))) << command;
+    if (std::string(command) == "help") continue;
+    const Result own = Hone(absl::StrCat(command, " --help"));
+    EXPECT_EQ(own.exit, kExitOk) << command;
+    EXPECT_THAT(own.out, StartsWith(absl::StrCat("Usage: hone ", command)));
+    EXPECT_EQ(own.err, "");
+    EXPECT_EQ(Hone(absl::StrCat("help ", command)).out, own.out);
+  }
+  EXPECT_THAT(Hone("help exit-codes").out, HasSubstr("  4  unavailable"));
+  EXPECT_EQ(Hone("").exit, kExitUsage);
+  EXPECT_EQ(Hone("version").out, Hone("--version").out);
+}
+
+TEST(HoneCommand, TypingErrorsGetSuggestions) {
+  const auto error = [](const std::string& words) {
+    const Result result = Hone(words);
+    EXPECT_EQ(result.exit, kExitUsage) << words;
+    EXPECT_EQ(result.out, "");
+    return result.err;
+  };
+  EXPECT_EQ(error("statsu"), "hone: 'statsu' is no command; did you mean 'hone status'?\n");
+  EXPECT_EQ(error("frobnicate"), "hone: 'frobnicate' is no command; `hone help` lists them\n");
+  EXPECT_EQ(error("data mkae"), "hone: 'data mkae' is no command; did you mean 'hone data make'?\n");
+  EXPECT_EQ(error("data"), "hone: 'data' needs a second word; expected one of: make, get, filter\n");
+  EXPECT_THAT(error("run --dry-rnu x.yaml"), HasSubstr("run: unknown flag --dry-rnu; did you mean --dry-run?"));
+  EXPECT_THAT(error("run"), HasSubstr("run: expected FILE, got nothing"));
+  EXPECT_THAT(error("run a b"), HasSubstr("run: expected FILE and nothing more, got 'b'"));
+  EXPECT_THAT(error("status --output xml"), HasSubstr("--output: expected table or json, got 'xml'"));
+  EXPECT_THAT(error("up --exit"), HasSubstr("up: --exit and --set need --run"));
+  EXPECT_THAT(error("up --rollout_workers 0"), HasSubstr("--rollout_workers from 1 to 64"));
+  EXPECT_THAT(error("export"), HasSubstr("expected --out DIR"));
+}
+
+TEST(HoneCommand, DryRunPrintsARunFileThatMeansTheSame) {
+  const Result first = Hone("run --dry-run " + Recipe("quickstart.yaml"));
+  ASSERT_EQ(first.exit, kExitOk) << first.err;
+  EXPECT_THAT(first.out, StartsWith("# hash: "));
+  EXPECT_THAT(first.out,
+              HasSubstr("#   2. zero (rl, from stage 'base'): 80 steps of 32 prompts x 8 samples (20,480 rollouts"));
+  EXPECT_THAT(first.out, HasSubstr("max_grad_norm: 1\n"));
+  ASSERT_TRUE(WriteFileAtomic("dry-run.yaml", first.out).ok());
+  EXPECT_EQ(Hone("run --dry-run dry-run.yaml").out, first.out);
+
+  const Result changed = Hone("run --dry-run --set seed=1 --set stages.zero.rl.steps=20 " + Recipe("quickstart.yaml"));
+  EXPECT_EQ(changed.exit, kExitOk) << changed.err;
+  EXPECT_NE(changed.out.substr(0, 80), first.out.substr(0, 80));
+  EXPECT_THAT(changed.out, HasSubstr("#   2. zero (rl, from stage 'base'): 20 steps"));
+  const nlohmann::json json =
+      nlohmann::json::parse(Hone("run --dry-run --output json " + Recipe("quickstart.yaml")).out);
+  EXPECT_EQ(json["spec_hash"], first.out.substr(8, 64));
+}
+
+TEST(HoneCommand, EveryRecipeResolves) {
+  const auto names = ListDirectory(absl::StrCat(HONE_SOURCE_DIR, "/recipes"));
+  ASSERT_TRUE(names.ok());
+  int recipes = 0;
+  for (const std::string& name : *names) {
+    if (!name.ends_with(".yaml")) continue;
+    ++recipes;
+    const Result result = Hone("run --dry-run " + Recipe(name));
+    EXPECT_EQ(result.exit, kExitOk) << name << ": " << result.err;
+  }
+  EXPECT_GE(recipes, 3);
+}
+
+TEST(HoneCommand, BadRunFilesNameThePlace) {
+  ASSERT_TRUE(WriteFileAtomic("bad.yaml", "name: x\nstages:\n  - name: a\n    rl: {group_szie: 8}\n").ok());
+  const Result result = Hone("up --run bad.yaml --exit");
+  EXPECT_EQ(result.exit, kExitInvalidInput);
+  EXPECT_EQ(result.err, "hone: bad.yaml:4:10: stages[0].rl.group_szie: unknown field; did you mean 'group_size'?\n");
+  EXPECT_EQ(Hone("run absent.yaml --dry-run").exit, kExitNotFound);
+  const Result override = Hone("run --dry-run --set stages.zero.rl.stepz=1 " + Recipe("quickstart.yaml"));
+  EXPECT_EQ(override.exit, kExitInvalidInput);
+  EXPECT_THAT(override.err, HasSubstr("stages[1].rl.stepz: unknown field; did you mean 'steps'?"));
+}
+
+TEST(HoneCommand, DataCommandsWriteFiles) {
+  ASSERT_TRUE(RemoveTree("cli-world").ok());
+  const Result made = Hone("data make small-world --out cli-world --pretrain_rows 10 --train_rows 20 --test_rows 5");
+  EXPECT_EQ(made.exit, kExitOk) << made.err;
+  EXPECT_EQ(made.out, "cli-world\n");
+  for (const char* file :
+       {"model/config.json", "model/tokenizer.json", "pretrain.jsonl", "train.jsonl", "test.jsonl"}) {
+    EXPECT_TRUE(FileExists(absl::StrCat("cli-world/", file))) << file;
+  }
+  EXPECT_EQ(Hone("data make big-world --out x").exit, kExitNotFound);
+  EXPECT_EQ(Hone("data make small-world").exit, kExitUsage);
+  EXPECT_EQ(Hone("data get gsm8k --from cli-world --out cli-gsm8k").exit, kExitNotFound);
+  EXPECT_EQ(Hone("data get gsm9k --out x").exit, kExitNotFound);
+  EXPECT_EQ(Hone("data filter --data cli-world/train.jsonl --samples absent --out x").exit, kExitNotFound);
+}
+
+TEST(HoneCommand, ModelCommandsNameWhatIsMissing) {
+  const Result import = Hone("model import absent.gguf --out cli-model");
+  EXPECT_EQ(import.exit, kExitNotFound);
+  EXPECT_THAT(import.err, HasSubstr("absent.gguf"));
+  EXPECT_EQ(Hone("model hash absent-folder").exit, kExitNotFound);
+}
+
+TEST(HoneCommand, WithoutACoordinatorItSaysWhatToDo) {
+  const Result none = Hone("status");
+  EXPECT_EQ(none.exit, kExitUnavailable);
+  EXPECT_THAT(none.err, HasSubstr("Start one with `hone up`"));
+  const Result dead = Hone("status --coordinator 127.0.0.1:1");
+  EXPECT_EQ(dead.exit, kExitUnavailable);
+  EXPECT_THAT(dead.err, HasSubstr("the coordinator at 127.0.0.1:1 cannot be reached"));
+  EXPECT_EQ(Hone("down --state cli-nowhere").exit, kExitNotFound);
+}
+
+// ---------------------------------------------------------------- with a control service
+
+// Plays one run, "demo", that advances by a step with each update and ends in `final_state`.
+class PlayedControl final : public v1::ControlService::Service {
+ public:
+  explicit PlayedControl(v1::RunState final_state) : final_state_(final_state) {}
+
+  grpc::Status CreateRun(grpc::ServerContext*, const v1::CreateRunRequest* request, v1::Run* response) override {
+    std::lock_guard lock(mutex_);
+    created_.push_back(*request);
+    *response = RunAt(0);
+    return grpc::Status::OK;
+  }
+  grpc::Status GetRun(grpc::ServerContext*, const v1::GetRunRequest* request, v1::Run* response) override {
+    if (request->name() != "runs/demo") return {grpc::StatusCode::NOT_FOUND, "no run '" + request->name() + "'"};
+    *response = RunAt(2);
+    return grpc::Status::OK;
+  }
+  grpc::Status ListRuns(grpc::ServerContext*, const v1::ListRunsRequest* request,
+                        v1::ListRunsResponse* response) override {
+    // Two pages: the second holds the run that is at work.
+    if (request->page_token().empty()) {
+      *response->add_runs() = RunAt(3);
+      response->mutable_runs(0)->set_name("runs/older");
+      response->set_next_page_token("2");
+    } else {
+      *response->add_runs() = RunAt(2);
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status WatchRun(grpc::ServerContext*, const v1::WatchRunRequest*,
+                        grpc::ServerWriter<v1::WatchRunResponse>* writer) override {
+    {
+      // The first stream breaks: the watcher must come back.
+      std::lock_guard lock(mutex_);
+      if (watches_++ == 0) return {grpc::StatusCode::UNAVAILABLE, "going down"};
+    }
+    for (int step = 0; step <= 3; ++step) {
+      v1::WatchRunResponse response;
+      *response.mutable_run() = RunAt(step);
+      writer->Write(response);
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status StopRun(grpc::ServerContext*, const v1::StopRunRequest* request, v1::Run* response) override {
+    if (request->name() != "runs/demo") return {grpc::StatusCode::NOT_FOUND, "no such run"};
+    return {grpc::StatusCode::FAILED_PRECONDITION,
+            "run 'demo' is succeeded: only a run that is not at its end can be stopped"};
+    (void)response;
+  }
+  grpc::Status PauseRun(grpc::ServerContext*, const v1::PauseRunRequest*, v1::Run* response) override {
+    *response = RunAt(2);
+    response->set_state(v1::RUN_STATE_PAUSED);
+    return grpc::Status::OK;
+  }
+  grpc::Status ListSamples(grpc::ServerContext*, const v1::ListSamplesRequest* request,
+                           v1::ListSamplesResponse* response) override {
+    const int first = request->page_token().empty() ? 0 : std::stoi(request->page_token());
+    constexpr int kSamples = 250;  // more than a page
+    for (int i = first; i < kSamples && i < first + request->page_size(); ++i) {
+      v1::Sample* sample = response->add_samples();
+      sample->set_stage(request->has_stage() ? request->stage() : "zero");
+      sample->set_prompt_id(absl::StrCat("p", i));
+      sample->set_prompt("1 + 2 =");
+      sample->mutable_trajectory()->set_text("<answer> 3 </answer>");
+      v1::RewardComponent* component = sample->mutable_trajectory()->mutable_verdict()->add_components();
+      component->set_name("accuracy");
+      component->set_state(v1::REWARD_STATE_SCORED);
+      component->set_value(i % 2);
+    }
+    if (first + request->page_size() < kSamples) {
+      response->set_next_page_token(absl::StrCat(first + request->page_size()));
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status ListMetrics(grpc::ServerContext*, const v1::ListMetricsRequest*,
+                           v1::ListMetricsResponse* response) override {
+    for (int step = 1; step <= 3; ++step) {
+      v1::StepMetrics* row = response->add_metrics();
+      row->set_stage("zero");
+      row->set_step(step);
+      (*row->mutable_values())["reward/mean"] = 0.5 * step;
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status ListMembers(grpc::ServerContext*, const v1::ListMembersRequest*,
+                           v1::ListMembersResponse* response) override {
+    v1::Member* member = response->add_members();
+    member->set_role("learner");
+    member->set_address("127.0.0.1:7");
+    return grpc::Status::OK;
+  }
+
+  std::vector<v1::CreateRunRequest> created() {
+    std::lock_guard lock(mutex_);
+    return created_;
+  }
+
+ private:
+  v1::Run RunAt(int step) const {
+    v1::Run run;
+    run.set_name("runs/demo");
+    run.set_state(step < 3 ? v1::RUN_STATE_RUNNING : final_state_);
+    run.set_output_dir("cli-demo");
+    run.mutable_create_time()->set_seconds(100);
+    if (run.state() == v1::RUN_STATE_FAILED) run.set_error("the model folder is gone");
+    v1::StageProgress* stage = run.add_stages();
+    stage->set_name("zero");
+    stage->set_kind("rl");
+    stage->set_steps_done(step);
+    stage->set_steps_total(3);
+    return run;
+  }
+
+  const v1::RunState final_state_;
+  std::mutex mutex_;
+  std::vector<v1::CreateRunRequest> created_;
+  int watches_ = 0;
+};
+
+struct Played {
+  explicit Played(v1::RunState final_state) : service(final_state) {
+    auto started = RpcServer::Start({"127.0.0.1:0", ""}, {&service});
+    EXPECT_TRUE(started.ok()) << started.status();
+    server = *std::move(started);
+  }
+  Result Hone(const std::string& words) { return cli::Hone(words, {{"HONE_COORDINATOR", server->address()}}); }
+  PlayedControl service;
+  std::unique_ptr<RpcServer> server;
+};
+
+TEST(HoneControl, ARunThatSucceedsExitsWithZeroAndATable) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  ASSERT_TRUE(CreateDirectories("cli-demo").ok());
+  ASSERT_TRUE(WriteFileAtomic("cli-demo/summary.json", "{\"pass_at_1_before\": 0.25, \"pass_at_1_after\": 0.75}").ok());
+  const Result result = played.Hone("run --wait " + Recipe("quickstart.yaml"));
+  EXPECT_EQ(result.exit, kExitOk) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("pass@1  25.0 %  75.0 %"));
+  EXPECT_THAT(result.err, HasSubstr("run 'demo' succeeded"));
+  EXPECT_EQ(result.err.find('\r'), std::string::npos) << "carriage returns are for terminals";
+  ASSERT_EQ(played.service.created().size(), 1u);
+  EXPECT_EQ(played.service.created()[0].spec().stages(1).rl().max_prompt_tokens(), 0);
+  EXPECT_THAT(played.service.created()[0].request_id(), StartsWith("hone-run/"));
+
+  const Result started = played.Hone("run " + Recipe("quickstart.yaml"));
+  EXPECT_EQ(started.out, "runs/demo\n");
+}
+
+TEST(HoneControl, TheExitCodeIsTheRuns) {
+  Played failed(v1::RUN_STATE_FAILED);
+  const Result result = failed.Hone("watch demo");
+  EXPECT_EQ(result.exit, kExitFailed);
+  EXPECT_THAT(result.err, HasSubstr("run 'demo' failed: the model folder is gone"));
+  Played stopped(v1::RUN_STATE_STOPPED);
+  EXPECT_EQ(stopped.Hone("watch").exit, kExitStopped);
+  const Result json = Played(v1::RUN_STATE_SUCCEEDED).Hone("watch demo --output json");
+  std::istringstream lines(json.out);
+  int updates = 0;
+  for (std::string line; std::getline(lines, line); ++updates) EXPECT_TRUE(nlohmann::json::accept(line)) << line;
+  EXPECT_EQ(updates, 4);
+}
+
+TEST(HoneControl, StatusShowsRunsAndProcesses) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  const Result all = played.Hone("status");
+  EXPECT_EQ(all.exit, kExitOk) << all.err;
+  EXPECT_THAT(all.out, HasSubstr("older"));
+  EXPECT_THAT(all.out, HasSubstr("demo   running    zero   2/3"));
+  EXPECT_THAT(all.out, HasSubstr("learner"));
+  const nlohmann::json json = nlohmann::json::parse(played.Hone("status --output json").out);
+  EXPECT_EQ(json["runs"]["runs"].size(), 2u);
+  EXPECT_EQ(json["members"]["members"][0]["role"], "learner");
+  EXPECT_THAT(played.Hone("status demo").out, HasSubstr("zero   rl    2/3    running"));
+  const Result wrong = played.Hone("status dmeo");
+  EXPECT_EQ(wrong.exit, kExitNotFound);
+  EXPECT_THAT(wrong.err, HasSubstr("did you mean 'demo'?"));
+}
+
+TEST(HoneControl, RefusalsAreExitCodeSix) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  const Result stop = played.Hone("stop demo");
+  EXPECT_EQ(stop.exit, kExitRefused);
+  EXPECT_THAT(stop.err, HasSubstr("run 'demo' is succeeded"));
+  EXPECT_EQ(played.Hone("pause").out, "runs/demo paused\n");
+  EXPECT_EQ(played.Hone("resume").exit, kExitUsage);
+}
+
+TEST(HoneControl, SamplesAndMetricsPage) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  const Result five = played.Hone("samples demo");
+  EXPECT_EQ(five.exit, kExitOk) << five.err;
+  EXPECT_THAT(five.out, HasSubstr("<answer> 3 </answer>\nreward 0: accuracy 1\n"));
+  const Result all = played.Hone("samples demo --all --stage s --output json");
+  std::istringstream lines(all.out);
+  std::set<std::string> ids;
+  for (std::string line; std::getline(lines, line);) {
+    const nlohmann::json sample = nlohmann::json::parse(line);
+    EXPECT_EQ(sample["stage"], "s");
+    ids.insert(sample["prompt_id"].get<std::string>());
+  }
+  EXPECT_EQ(ids.size(), 250u);
+  EXPECT_EQ(played.Hone("samples --purpose both").exit, kExitUsage);
+
+  EXPECT_EQ(played.Hone("metrics demo --last 2").out,
+            "stage  step  reward/mean\nzero      2            1\nzero      3          1.5\n");
+  EXPECT_EQ(played.Hone("metrics demo --columns absent --last 1").out, "stage  step  absent\nzero      3\n");
+}
+
+TEST(HoneControl, SamplesFeedTheFilter) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  ASSERT_TRUE(WriteFileAtomic("cli-samples.jsonl", played.Hone("samples demo --all --output json").out).ok());
+  ASSERT_TRUE(WriteFileAtomic("cli-problems.jsonl", "{\"id\":\"p0\"}\n{\"id\":\"p1\"}\n").ok());
+  const Result filter = Hone(
+      "data filter --data cli-problems.jsonl --samples cli-samples.jsonl --min_pass 0.5 --max_pass 1 --out "
+      "cli-kept.jsonl");
+  EXPECT_EQ(filter.exit, kExitOk) << filter.err;
+  EXPECT_EQ(*ReadFile("cli-kept.jsonl"), "{\"id\":\"p1\"}\n");
+  EXPECT_EQ(filter.err, "hone: 2 of 2 problems measured (250 samples, mean pass rate 0.500), 1 kept\n");
+}
+
+}  // namespace
+}  // namespace hone::cli

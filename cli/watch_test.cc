@@ -1,0 +1,81 @@
+#include "cli/watch.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/files.h"
+
+namespace hone::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+v1::Run RunAt(int step) {
+  v1::Run run;
+  run.set_name("runs/x");
+  run.set_state(v1::RUN_STATE_RUNNING);
+  v1::StageProgress* base = run.add_stages();
+  base->set_name("base");
+  base->set_kind("pretrain");
+  base->set_finished(true);
+  v1::StageProgress* zero = run.add_stages();
+  zero->set_name("zero");
+  zero->set_kind("rl");
+  zero->set_steps_done(step);
+  zero->set_steps_total(80);
+  (*run.mutable_latest_metrics())["reward/mean"] = 1.4256;
+  (*run.mutable_latest_metrics())["rollout/tokens_per_s"] = 18342;
+  (*run.mutable_latest_metrics())["eval/pass_at_1"] = 0.834;
+  return run;
+}
+
+TEST(Progress, ShowsWhatPeopleAskFor) {
+  ProgressText text;
+  const absl::Time start = absl::FromUnixSeconds(1000);
+  EXPECT_EQ(text.Line(RunAt(10), start), "zero  step 10/80  reward 1.43  pass@1 0.834  tokens/s 18,342");
+  // 20 steps in 40 seconds: the 50 that remain take 100.
+  EXPECT_EQ(text.Line(RunAt(30), start + absl::Seconds(40)),
+            "zero  step 30/80  reward 1.43  pass@1 0.834  tokens/s 18,342  left 1m 40s");
+  v1::Run paused = RunAt(31);
+  paused.set_state(v1::RUN_STATE_PAUSED);
+  EXPECT_THAT(text.Line(paused, start + absl::Seconds(42)), HasSubstr("zero  paused  step 31/80"));
+  // A step back (the learner went on from a checkpoint): the rate is measured anew.
+  EXPECT_THAT(text.Line(RunAt(20), start + absl::Seconds(60)), Not(HasSubstr("left")));
+}
+
+TEST(Progress, MilestonesAreTenthsStagesAndStates) {
+  ProgressText text;
+  EXPECT_TRUE(text.IsMilestone(RunAt(0)));
+  EXPECT_FALSE(text.IsMilestone(RunAt(7)));
+  EXPECT_TRUE(text.IsMilestone(RunAt(8)));
+  EXPECT_FALSE(text.IsMilestone(RunAt(9)));
+  v1::Run done = RunAt(9);
+  done.set_state(v1::RUN_STATE_STOPPED);
+  EXPECT_TRUE(text.IsMilestone(done));
+}
+
+TEST(Summary, IsATableOfBeforeAndAfter) {
+  ASSERT_TRUE(CreateDirectories("watch-summary").ok());
+  ASSERT_TRUE(WriteFileAtomic("watch-summary/summary.json", R"({
+    "pass_at_1_before": 0.213, "pass_at_1_after": 0.975, "thinking_length_before": 7.25, "thinking_length_after": 17.0,
+    "language_share_before": null, "steps": 80, "rollout_tokens": 1234567, "max_abs_logprob_diff": 0,
+    "weights_sha256": "abc"})")
+                  .ok());
+  EXPECT_EQ(SummaryTable("watch-summary"),
+            "                 before   after\n"
+            "pass@1           21.3 %  97.5 %\n"
+            "thinking tokens     7.2    17.0\n"
+            "\n"
+            "figure                value\n"
+            "steps                 80\n"
+            "rollout_tokens        1,234,567\n"
+            "max_abs_logprob_diff  0\n"
+            "weights_sha256        abc\n");
+  EXPECT_EQ(SummaryTable("watch-absent"), "");
+  ASSERT_TRUE(WriteFileAtomic("watch-summary/summary.json", "[broken").ok());
+  EXPECT_EQ(SummaryTable("watch-summary"), "");
+}
+
+}  // namespace
+}  // namespace hone::cli
