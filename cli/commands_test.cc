@@ -333,8 +333,8 @@ TEST(HoneControl, StatusShowsRunsAndProcesses) {
   EXPECT_THAT(all.out, HasSubstr("demo   running    zero   2/3"));
   EXPECT_THAT(all.out, HasSubstr("learner"));
   const nlohmann::json json = nlohmann::json::parse(played.Hone("status --output json").out);
-  EXPECT_EQ(json["runs"]["runs"].size(), 2u);
-  EXPECT_EQ(json["members"]["members"][0]["role"], "learner");
+  EXPECT_EQ(json["runs"].size(), 2u);
+  EXPECT_EQ(json["members"][0]["role"], "learner");
   EXPECT_THAT(played.Hone("status demo").out, HasSubstr("zero   rl    2/3    running"));
   const Result wrong = played.Hone("status dmeo");
   EXPECT_EQ(wrong.exit, kExitNotFound);

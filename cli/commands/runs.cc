@@ -124,9 +124,12 @@ int RunStatus(const Args& args) {
     Print(ListTable(*runs, *members));
     return kExitOk;
   }
-  v1::ListRunsResponse all;
-  all.mutable_runs()->Add(runs->begin(), runs->end());
-  Print(absl::StrCat("{\"runs\": ", ToJson(all, false), ", \"members\": ", ToJson(*members, false), "}\n"));
+  const auto list = [](const auto& messages) {
+    std::string text;
+    for (const auto& message : messages) absl::StrAppend(&text, text.empty() ? "" : ", ", ToJson(message, false));
+    return absl::StrCat("[", text, "]");
+  };
+  Print(absl::StrCat("{\"runs\": ", list(*runs), ", \"members\": ", list(members->members()), "}\n"));
   return kExitOk;
 }
 

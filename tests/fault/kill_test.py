@@ -124,20 +124,13 @@ def run_once(args, data, disturb, crash_role=None, crash_at=None):
             time.sleep(0.05)
         if state not in ("RUN_STATE_SUCCEEDED", "succeeded"):
             raise RuntimeError(f"run ended as {state}; logs in {folder}")
-        samples = []
-        token = ""
-        while True:
-            page = json.loads(cluster.hone("samples", "tiny", "--stage", "zero", "--purpose", "train", "--page_size", "500",
-                                           *(["--page_token", token] if token else []), "--output", "json").stdout)
-            samples += page.get("samples", [])
-            token = page.get("nextPageToken", "")
-            if not token:
-                break
+        listed = cluster.hone("samples", "tiny", "--stage", "zero", "--purpose", "train", "--all", "--output", "json").stdout
+        samples = [json.loads(line) for line in listed.splitlines()]
     finally:
         cluster.stop()
     with open(os.path.join(folder, "out/summary.json")) as f:
         summary = json.load(f)
-    keys = collections.Counter((s["step"], s["groupId"], s["trajectory"].get("sampleIndex", 0)) for s in samples)
+    keys = collections.Counter((s["step"], s["group_id"], s["trajectory"]["sample_index"]) for s in samples)
     if len(keys) != 8 * 4 * 4 or max(keys.values()) != 1:
         raise RuntimeError(f"expected each of {8 * 4 * 4} samples once, found {len(keys)} kinds, {len(samples)} in all; {folder}")
     return summary, cluster, folder
