@@ -38,7 +38,8 @@ inline constexpr int kVocabTile = 1024;     // vocabulary entries of one log-pro
 // both.
 enum class DType { kF32, kBf16 };
 
-enum class IsaPath { kBaseline, kAvx2, kAvx512, kAvx512Bf16 };
+// kAmxBf16: as kAvx512Bf16, with bf16 matrix products on AMX tiles.
+enum class IsaPath { kBaseline, kAvx2, kAvx512, kAvx512Bf16, kAmxBf16 };
 
 // Threads and instruction path for a process or an engine. Immutable after creation; shared by reference.
 class KernelContext {

@@ -1,5 +1,9 @@
 #include "kernels/cpu/context.h"
 
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <thread>
 
 #include "base/check.h"
@@ -24,6 +28,20 @@ class CpuContext final : public KernelContext {
 }  // namespace
 
 namespace cpu {
+namespace {
+
+// AMX needs the processor's bits and the kernel's leave to use 8 KiB of tile state in this process (Linux,
+// arch_prctl(2)).
+bool MayUseAmx() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  constexpr unsigned kAmxBf16Bit = 1u << 22, kAmxTileBit = 1u << 24;
+  if ((edx & kAmxBf16Bit) == 0 || (edx & kAmxTileBit) == 0) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+}  // namespace
 
 bool CpuHas(IsaPath path) {
   __builtin_cpu_init();
@@ -37,6 +55,9 @@ bool CpuHas(IsaPath path) {
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     case IsaPath::kAvx512Bf16:
       return CpuHas(IsaPath::kAvx512) && __builtin_cpu_supports("avx512bf16");
+    case IsaPath::kAmxBf16:
+      static const bool permitted = CpuHas(IsaPath::kAvx512Bf16) && MayUseAmx();
+      return permitted;
   }
   return false;
 }
@@ -51,6 +72,8 @@ const KernelTable& TableOf(IsaPath path) {
       return avx512::kTable;
     case IsaPath::kAvx512Bf16:
       return avx512bf16::kTable;
+    case IsaPath::kAmxBf16:
+      return amxbf16::kTable;
   }
   HONE_CHECK(false) << "unknown instruction path " << static_cast<int>(path);
   return baseline::kTable;
@@ -66,7 +89,7 @@ float* Scratch(ScratchUse use, size_t floats) {
 }  // namespace cpu
 
 IsaPath KernelContext::BestPath() {
-  for (IsaPath path : {IsaPath::kAvx512Bf16, IsaPath::kAvx512, IsaPath::kAvx2}) {
+  for (IsaPath path : {IsaPath::kAmxBf16, IsaPath::kAvx512Bf16, IsaPath::kAvx512, IsaPath::kAvx2}) {
     if (cpu::CpuHas(path)) return path;
   }
   return IsaPath::kBaseline;

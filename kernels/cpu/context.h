@@ -8,7 +8,8 @@
 
 namespace hone::kernels::cpu {
 
-inline constexpr IsaPath kAllPaths[] = {IsaPath::kBaseline, IsaPath::kAvx2, IsaPath::kAvx512, IsaPath::kAvx512Bf16};
+inline constexpr IsaPath kAllPaths[] = {IsaPath::kBaseline, IsaPath::kAvx2, IsaPath::kAvx512, IsaPath::kAvx512Bf16,
+                                        IsaPath::kAmxBf16};
 
 const KernelTable& TableOf(IsaPath path);
 inline const KernelTable& TableOf(const KernelContext& ctx) { return TableOf(ctx.path()); }

@@ -158,7 +158,8 @@ void AttendTile(const AttentionTile& t) {
   for (int i = 0; i < t.tokens; ++i) {
     float* out = static_cast<float*>(s.q) + i * t.group * row_elements;
     if (t.bf16) {
-      ConvertOperand(t.q + i * t.ldq, t.head_dim, t.group, 0, t.group, t.head_dim, g.steps, out);
+      for (int h = 0; h < t.group; ++h)
+        ConvertRow(t.q + i * t.ldq + h * t.head_dim, t.head_dim, g.steps, out + h * row_elements);
     } else {
       for (int64_t e = 0; e < static_cast<int64_t>(t.group) * t.head_dim; ++e) out[e] = t.q[i * t.ldq + e];
     }

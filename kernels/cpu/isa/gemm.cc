@@ -1,6 +1,10 @@
 // GEMM blocks and operand packing of one instruction path.
 #include "kernels/cpu/isa/parts.h"
 
+#if defined(__AMX_BF16__)
+#include "kernels/cpu/isa/gemm_amx.h"
+#endif
+
 namespace hone::kernels::cpu::HONE_ISA {
 
 void GemmF32(const GemmBlock& g, bool a_by_columns) {
@@ -11,6 +15,30 @@ void GemmF32(const GemmBlock& g, bool a_by_columns) {
   }
 }
 
+#if defined(__AMX_BF16__)
+
+void GemmBf16(const GemmBlock& g, bool) { GemmOnTiles(g); }
+
+void ConvertOperand(const float* a, int64_t lda, int64_t m, int64_t begin, int64_t end, int64_t k, int64_t steps,
+                    void* out) {
+  for (int64_t i = begin; i < end; ++i) {
+    const float* row = a + i * lda;
+    uint32_t* tiles = static_cast<uint32_t*>(out) + i / 16 * 16 * steps + i % 16 * 16;
+    for (int64_t s = 0; s < steps; s += 16, tiles += 256) {
+      const int64_t left = i < m ? k - 2 * s : 0;
+      if (left >= 32) {
+        StoreInt(tiles, OperandHalves(Load(row + 2 * s), Load(row + 2 * s + 16)));
+      } else {
+        const V low = left > 0 ? LoadN(row + 2 * s, static_cast<int>(MinOf(left, 16))) : Zero();
+        const V high = left > 16 ? LoadN(row + 2 * s + 16, static_cast<int>(left - 16)) : Zero();
+        StoreInt(tiles, OperandHalves(low, high));
+      }
+    }
+  }
+}
+
+#else
+
 void GemmBf16(const GemmBlock& g, bool a_by_columns) {
   if constexpr (Bf16Product::kAPerStep == 1) {
     if (a_by_columns) return GemmTiles<Bf16Product, true>(g);
@@ -18,22 +46,29 @@ void GemmBf16(const GemmBlock& g, bool a_by_columns) {
   GemmTiles<Bf16Product, false>(g);
 }
 
-void ConvertOperand(const float* a, int64_t lda, int64_t m, int64_t begin, int64_t end, int64_t k, int64_t steps,
+void ConvertOperand(const float* a, int64_t lda, int64_t, int64_t begin, int64_t end, int64_t k, int64_t steps,
                     void* out) {
-  (void)m;
+  const int64_t row_dwords = Bf16Product::kAPerStep * steps;
+  for (int64_t i = begin; i < end; ++i) ConvertRow(a + i * lda, k, steps, static_cast<uint32_t*>(out) + i * row_dwords);
+}
+
+#endif
+
+void ConvertRow(const float* row, int64_t k, int64_t steps, void* out) {
   constexpr bool kPairs = Bf16Product::kAPerStep == 1;
-  for (int64_t i = begin; i < end; ++i) {
-    const float* row = a + i * lda;
-    auto* pairs = reinterpret_cast<uint16_t*>(static_cast<uint32_t*>(out) + i * steps);
-    float* floats = static_cast<float*>(out) + i * 2 * steps;
-    for (int64_t j = 0; j < 2 * steps; j += kLanes) {
-      const int64_t left = k - j;
-      const V x = left >= kLanes ? Load(row + j) : left > 0 ? LoadN(row + j, static_cast<int>(left)) : Zero();
-      if (kPairs) {
-        StoreBf16(pairs + j, x);
-      } else {
-        Store(floats + j, RoundToBf16(x));
-      }
+  auto* pairs = static_cast<uint32_t*>(out);
+  auto* floats = static_cast<float*>(out);
+  for (int64_t s = 0; s < steps; s += kLanes) {
+    const int64_t left = k - 2 * s;
+    const V low = left >= 16 ? Load(row + 2 * s) : left > 0 ? LoadN(row + 2 * s, static_cast<int>(left)) : Zero();
+    const V high = left >= 32  ? Load(row + 2 * s + 16)
+                   : left > 16 ? LoadN(row + 2 * s + 16, static_cast<int>(left - 16))
+                               : Zero();
+    if (kPairs) {
+      StoreInt(pairs + s, OperandHalves(low, high));
+    } else {
+      Store(floats + 2 * s, RoundToBf16(low));
+      Store(floats + 2 * s + 16, RoundToBf16(high));
     }
   }
 }
@@ -62,15 +97,13 @@ void PackRowsBf16(const float* w, int64_t ld, int valid, int64_t k, int64_t step
   uint32_t block[16 * 16];
   for (int64_t s = 0; s < steps; s += kLanes) {
     for (int i = 0; i < kLanes; ++i) {
-      auto* halves = reinterpret_cast<uint16_t*>(block + i * 16);
-      for (int half = 0; half < 2; ++half) {
-        const int64_t column = 2 * s + half * kLanes;
-        const int64_t left = i < valid ? k - column : 0;
-        const float* source = w + i * ld + column;
-        StoreBf16(halves + half * kLanes, left >= kLanes ? Load(source)
-                                          : left > 0     ? LoadN(source, static_cast<int>(left))
-                                                         : Zero());
-      }
+      const int64_t left = i < valid ? k - 2 * s : 0;
+      const float* source = w + i * ld + 2 * s;
+      const V low = left >= 16 ? Load(source) : left > 0 ? LoadN(source, static_cast<int>(left)) : Zero();
+      const V high = left >= 32  ? Load(source + 16)
+                     : left > 16 ? LoadN(source + 16, static_cast<int>(left - 16))
+                                 : Zero();
+      StoreInt(block + i * 16, OperandHalves(low, high));
     }
     Transpose16(block, 16, out + s * kLanes, 16);
   }
@@ -85,7 +118,7 @@ void PackColumnsF32(const float* w, int64_t ld, int valid, int64_t k, bool round
 
 void PackColumnsBf16(const float* w, int64_t ld, int valid, int64_t k, int64_t steps, uint32_t* out) {
   auto row = [&](int64_t i) { return i >= k ? Zero() : valid == kLanes ? Load(w + i * ld) : LoadN(w + i * ld, valid); };
-  for (int64_t s = 0; s < steps; ++s) StoreInt(out + s * kLanes, PackPairs(row(2 * s), row(2 * s + 1)));
+  for (int64_t s = 0; s < steps; ++s) StoreInt(out + s * kLanes, OperandPairs(row(2 * s), row(2 * s + 1)));
 }
 
 void TransposeBlocks(uint32_t* blocks, int64_t count) {

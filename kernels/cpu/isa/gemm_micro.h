@@ -39,7 +39,7 @@ struct F32ByBf16Product {
   static void MultiplyAdd(V& acc, const float* a, V b) { acc = Fma(Set1(*a), b, acc); }
 };
 
-#if defined(__AVX512BF16__)
+#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
 // Pairs of bf16: the dot-product instruction (its order and rounding within a pair are the processor's, the same for
 // every row).
 struct Bf16Product {
@@ -55,8 +55,9 @@ struct Bf16Product {
 struct PairOfV {
   V even, odd;
 };
-// Without the instruction: the pair's even value first, then the odd one, each by a multiply-add; A is already
-// expanded.
+// Without the instruction, and where AMX does the large products (on its processors the vector instruction is slower
+// than two fp32 multiply-adds, and attention uses these): the pair's even value first, then the odd one, each by a
+// multiply-add; A is already expanded.
 struct Bf16Product {
   using A = float;
   using B = uint32_t;

@@ -12,7 +12,11 @@ const KernelTable kTable = {
     .name = HONE_STRING(HONE_ISA),
     .gemm_f32 = GemmF32,
     .gemm_bf16 = GemmBf16,
+#if defined(__AMX_BF16__)
+    .bf16_operand = Bf16Operand::kTiles,
+#else
     .bf16_operand = Bf16Product::kAPerStep == 1 ? Bf16Operand::kPairRows : Bf16Operand::kFloatRows,
+#endif
     .convert_operand = ConvertOperand,
     .pack_rows_f32 = PackRowsF32,
     .pack_rows_bf16 = PackRowsBf16,

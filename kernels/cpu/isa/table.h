@@ -103,7 +103,7 @@ struct KernelTable {
 
   // GEMM.
   void (*gemm_f32)(const GemmBlock&, bool a_by_columns);
-  void (*gemm_bf16)(const GemmBlock&, bool a_by_columns);  // a_by_columns only where bf16_operand is kPairRows
+  void (*gemm_bf16)(const GemmBlock&, bool a_by_columns);  // a_by_columns: not where bf16_operand is kFloatRows
   Bf16Operand bf16_operand;
   // Rows [begin, end) of a [*, k] into `out` in the format above; values beyond k are 0. kTiles: begin and end are
   // multiples of 16, rows >= m are 0.
@@ -163,6 +163,9 @@ namespace avx512 {
 extern const KernelTable kTable;
 }
 namespace avx512bf16 {
+extern const KernelTable kTable;
+}
+namespace amxbf16 {
 extern const KernelTable kTable;
 }
 

@@ -66,10 +66,28 @@ inline I RoundBits(V x) {
   return IfNan(x, OrInt(bits, SetInt1(0x400000)), AddInt(bits, AddInt(odd, SetInt1(0x7fff))));
 }
 inline V RoundToBf16(V x) { return AsFloat(AndInt(RoundBits(x), SetInt1(static_cast<int32_t>(0xffff0000)))); }
-// Lane i: bf16(even[i]) in the lower half, bf16(odd[i]) in the upper.
-inline I PackPairs(V even, V odd) {
+// Operands of a bf16 product: OperandPairs: lane i = bf16(even[i]) in the lower half, bf16(odd[i]) in the upper.
+// OperandHalves: the 32 values low, high one after the other. With the processor's conversion subnormals become 0, as
+// its products would take them.
+#if defined(__AVX512BF16__)
+inline I OperandHalves(V low, V high) { return {(__m512i)_mm512_cvtne2ps_pbh(high.v, low.v)}; }
+inline I OperandPairs(V even, V odd) {
+  alignas(64) static constexpr uint16_t kInterleave[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                           21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                           11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return {_mm512_permutexvar_epi16(_mm512_load_si512(kInterleave), OperandHalves(even, odd).v)};
+}
+#else
+inline I OperandPairs(V even, V odd) {
   return OrInt(ShiftRight<16>(RoundBits(even)), AndInt(RoundBits(odd), SetInt1(static_cast<int32_t>(0xffff0000))));
 }
+inline I OperandHalves(V low, V high) {
+  uint16_t values[32];
+  StoreUint16(values, ShiftRight<16>(RoundBits(low)));
+  StoreUint16(values + 16, ShiftRight<16>(RoundBits(high)));
+  return LoadInt(reinterpret_cast<const uint32_t*>(values));
+}
+#endif
 inline V EvenOfPairs(I pairs) { return AsFloat(ShiftLeft<16>(pairs)); }
 inline V OddOfPairs(I pairs) { return AsFloat(AndInt(pairs, SetInt1(static_cast<int32_t>(0xffff0000)))); }
 inline V LoadBf16(const uint16_t* p) { return AsFloat(ShiftLeft<16>(LoadUint16(p))); }
