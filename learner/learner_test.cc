@@ -1,0 +1,339 @@
+// A learner in this process against a fake coordinator over real gRPC.
+#include "learner/learner.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/files.h"
+#include "learner/checkpoint.h"
+#include "learner/testing/fake_coordinator.h"
+#include "learner/testing/tiny_world.h"
+#include "rpc/server.h"
+
+namespace hone::learner {
+namespace {
+
+constexpr absl::Duration kPatience = absl::Seconds(60);
+
+v1::LearnerWork MakeWork(const std::string& folder, const v1::RunSpec& spec, v1::WorkKind kind = v1::WORK_KIND_TRAIN) {
+  v1::LearnerWork work;
+  work.set_run(spec.name());
+  work.set_work_id(absl::StrCat(spec.name(), "/", spec.stages(0).name()));
+  *work.mutable_spec() = spec;
+  work.set_kind(kind);
+  work.mutable_start()->set_model_path(spec.model().path());
+  work.mutable_start()->set_random_init(spec.model().random_init());
+  work.set_first_version(10);
+  work.set_parent_version(-1);
+  work.set_output_dir(JoinPath(folder, "out"));
+  return work;
+}
+
+// A learner that runs until it is stopped. Stopping abandons the work at once, with no checkpoint: as a kill does.
+class RunningLearner {
+ public:
+  explicit RunningLearner(const std::string& coordinator) {
+    auto learner =
+        Learner::Create({.coordinator = coordinator, .threads = 2, .cancelled = [this] { return stop_.load(); }});
+    EXPECT_TRUE(learner.ok()) << learner.status().ToString();
+    learner_ = *std::move(learner);
+    thread_ = std::thread([this] { status_ = learner_->Run(); });
+  }
+  ~RunningLearner() { Stop(); }
+  absl::Status Stop() {
+    stop_ = true;
+    return Join();
+  }
+  absl::Status Join() {
+    if (thread_.joinable()) thread_.join();
+    return status_;
+  }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::unique_ptr<Learner> learner_;
+  std::thread thread_;
+  absl::Status status_;
+};
+
+class LearnerTest : public testing::Test {
+ protected:
+  void Serve(const v1::LearnerWork& work) {
+    fake_ = std::make_unique<FakeCoordinator>(work);
+    auto server = RpcServer::Start({.listen = "127.0.0.1:0"}, {fake_.get()});
+    ASSERT_TRUE(server.ok()) << server.status().ToString();
+    server_ = *std::move(server);
+  }
+  // Runs the work to its end with one learner.
+  FakeCoordinator::Record Run() {
+    RunningLearner learner(server_->address());
+    EXPECT_TRUE(fake_->AwaitFinished(kPatience));
+    EXPECT_TRUE(learner.Stop().ok());
+    return fake_->record();
+  }
+  FakeCoordinator::Record RunUndisturbed(const v1::LearnerWork& work) {
+    Serve(work);
+    return Run();
+  }
+  ~LearnerTest() override {
+    if (server_ != nullptr) server_->Shutdown(absl::ZeroDuration());
+  }
+
+  std::unique_ptr<FakeCoordinator> fake_;
+  std::unique_ptr<RpcServer> server_;
+};
+
+void ExpectDone(const FakeCoordinator::Record& record, int32_t steps) {
+  ASSERT_TRUE(record.finished.has_value());
+  EXPECT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_DONE) << record.finished->error();
+  EXPECT_EQ(record.finished->steps(), steps);
+  EXPECT_EQ(record.alarms, 0);
+  const auto checkpoint = LoadCheckpoint(record.finished->path(), CheckpointParts::kAll);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().ToString();
+  EXPECT_EQ(checkpoint->state.root_hash, record.finished->root_hash());
+  EXPECT_EQ(checkpoint->state.step, steps);
+  EXPECT_EQ(record.published.at(steps), record.finished->root_hash());
+}
+
+TEST_F(LearnerTest, PretrainingLowersTheLossAndPublishesOnlyItsEnd) {
+  const std::string folder = FreshFolder("pretrain");
+  const FakeCoordinator::Record record = RunUndisturbed(MakeWork(folder, TinyRun(folder, "pretrain", 30)));
+  ExpectDone(record, 30);
+  EXPECT_EQ(record.published.size(), 1u);
+  ASSERT_EQ(record.metrics.size(), 30u);
+  EXPECT_LT(record.metrics.at(30).at("train/loss"), record.metrics.at(1).at("train/loss") - 0.5);
+  for (const char* name : {"actor/lr", "actor/grad_norm", "train/tokens", "train/seconds", "train/tokens_per_s",
+                           "time/update", "time/publish", "memory/peak_rss_bytes"}) {
+    EXPECT_EQ(record.metrics.at(5).count(name), 1u) << name;
+  }
+}
+
+TEST_F(LearnerTest, PretrainingPublishesWhereEvaluationIsDueAndWaits) {
+  const std::string folder = FreshFolder("pretrain-eval");
+  v1::RunSpec spec = TinyRun(folder, "pretrain", 5);
+  v1::PeriodicEvalSpec* evaluate = spec.mutable_stages(0)->mutable_pretrain()->mutable_evaluate();
+  evaluate->set_every_steps(2);
+  evaluate->set_keep_best(true);
+  spec.mutable_checkpoints()->set_every_steps(1000);
+  Serve(MakeWork(folder, spec));
+  int asked = 0;
+  fake_->evaluation_due = [](int32_t) { return true; };
+  fake_->on_await_release = [&](int64_t) { return ++asked % 2 == 1 ? v1::DIRECTIVE_WAIT : v1::DIRECTIVE_CONTINUE; };
+  const FakeCoordinator::Record record = Run();
+  ExpectDone(record, 5);
+  // A step is reported before its checkpoint, and published before its report.
+  const std::vector<std::string> order = {
+      "publish 0",    "checkpoint 0", "release 0", "release 0", "report 1",     "publish 2", "report 2",
+      "checkpoint 2", "release 2",    "release 2", "report 3",  "publish 4",    "report 4",  "checkpoint 4",
+      "release 4",    "release 4",    "report 5",  "publish 5", "checkpoint 5", "release 5", "release 5"};
+  EXPECT_EQ(record.calls, order);
+}
+
+TEST_F(LearnerTest, RlPublishesEveryStepAndAgreesWithTheRollout) {
+  for (const v1::DType dtype : {v1::DTYPE_FP32, v1::DTYPE_BF16}) {
+    const std::string folder = FreshFolder("rl");
+    v1::RunSpec spec = TinyRun(folder, "rl", 5);
+    spec.mutable_numerics()->set_dtype(dtype);
+    spec.mutable_stages(0)->mutable_rl()->mutable_algorithm()->set_kl_coefficient(0.01);
+    const FakeCoordinator::Record record = RunUndisturbed(MakeWork(folder, spec));
+    ExpectDone(record, 5);
+    EXPECT_EQ(record.published.size(), 6u);
+    EXPECT_NE(record.published.at(0), record.published.at(5));
+    for (int32_t step = 1; step <= 5; ++step) {
+      EXPECT_EQ(record.metrics.at(step).at("rollout/logprob_diff_max"), 0) << step;
+      EXPECT_GT(record.metrics.at(step).at("rollout/compared_tokens"), 0) << step;
+      EXPECT_EQ(record.metrics.at(step).count("actor/kl_loss"), 1u);
+    }
+    EXPECT_EQ(record.metrics.at(1).at("actor/ratio_min") == 1, false);  // the second minibatch has moved on
+    const auto checkpoint = LoadCheckpoint(record.finished->path(), CheckpointParts::kWeights);
+    ASSERT_TRUE(checkpoint.ok());
+    EXPECT_EQ(checkpoint->state.journal_position, 5000);
+    EXPECT_EQ(checkpoint->state.version, 15);
+  }
+}
+
+// Learners are abandoned at random moments; the last one's weights are those of a learner that nobody disturbed.
+TEST_F(LearnerTest, ResumedRunsEndWithTheSameWeights) {
+  for (const std::string kind : {"pretrain", "rl"}) {
+    const std::string folder = FreshFolder(absl::StrCat("resume-", kind));
+    v1::LearnerWork work = MakeWork(folder, TinyRun(folder, kind, 9));
+    const FakeCoordinator::Record undisturbed = RunUndisturbed(work);
+    ExpectDone(undisturbed, 9);
+    ASSERT_TRUE(RemoveTree(work.output_dir()).ok());
+    Serve(work);
+    std::mt19937 random(5);
+    int lives = 0;
+    for (; lives < 30 && !fake_->record().finished.has_value(); ++lives) {
+      const size_t calls = fake_->record().calls.size() + 1 + random() % 9;
+      RunningLearner learner(server_->address());
+      while (fake_->record().calls.size() < calls && !fake_->record().finished.has_value()) {
+        absl::SleepFor(absl::Milliseconds(1));
+      }
+      EXPECT_TRUE(learner.Stop().ok());
+    }
+    if (!fake_->record().finished.has_value()) Run();
+    const FakeCoordinator::Record record = fake_->record();
+    ExpectDone(record, 9);
+    EXPECT_GT(lives, 1) << kind;
+    EXPECT_EQ(record.finished->root_hash(), undisturbed.finished->root_hash()) << kind;
+    EXPECT_EQ(record.metrics.size(), 9u);
+  }
+}
+
+TEST_F(LearnerTest, StopWritesACheckpointAndResumeGoesOn) {
+  const std::string folder = FreshFolder("stop");
+  const v1::LearnerWork work = MakeWork(folder, TinyRun(folder, "rl", 5));
+  const FakeCoordinator::Record undisturbed = RunUndisturbed(work);
+  ASSERT_TRUE(RemoveTree(work.output_dir()).ok());
+  Serve(work);
+  fake_->on_report_step = [](int32_t step) { return step == 3 ? v1::DIRECTIVE_STOP : v1::DIRECTIVE_CONTINUE; };
+  FakeCoordinator::Record record = Run();
+  EXPECT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_STOPPED);
+  EXPECT_EQ(record.finished->steps(), 3);
+  EXPECT_EQ(record.checkpoints.count(3), 1u);
+  fake_->on_report_step = nullptr;
+  fake_->on_fetch_batch = [](int32_t step) { return step == 5 ? v1::DIRECTIVE_STOP : v1::DIRECTIVE_CONTINUE; };
+  fake_->Reopen();
+  record = Run();
+  EXPECT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_STOPPED);
+  EXPECT_EQ(record.finished->steps(), 4);
+  fake_->on_fetch_batch = nullptr;
+  fake_->Reopen();
+  record = Run();
+  ExpectDone(record, 5);
+  EXPECT_EQ(record.finished->root_hash(), undisturbed.finished->root_hash());
+}
+
+TEST_F(LearnerTest, FinishEndsTheStageInOrder) {
+  for (const std::string kind : {"pretrain", "rl"}) {
+    const std::string folder = FreshFolder("finish");
+    Serve(MakeWork(folder, TinyRun(folder, kind, 9)));
+    fake_->on_report_step = [](int32_t step) { return step >= 4 ? v1::DIRECTIVE_FINISH : v1::DIRECTIVE_CONTINUE; };
+    ExpectDone(Run(), 4);
+  }
+}
+
+TEST_F(LearnerTest, PauseWaitsAtTheStep) {
+  const std::string folder = FreshFolder("pause");
+  Serve(MakeWork(folder, TinyRun(folder, "pretrain", 3)));
+  int asked = 0;
+  fake_->on_report_step = [&](int32_t step) {
+    return step == 2 && ++asked < 4 ? v1::DIRECTIVE_WAIT : v1::DIRECTIVE_CONTINUE;
+  };
+  ExpectDone(Run(), 3);
+  EXPECT_EQ(asked, 4);
+}
+
+TEST_F(LearnerTest, AbandonedWorkLeavesNoCheckpoint) {
+  const std::string folder = FreshFolder("abandon");
+  Serve(MakeWork(folder, TinyRun(folder, "rl", 5)));
+  std::atomic<bool> abandoned = false;
+  fake_->on_report_step = [&](int32_t) {
+    abandoned = true;
+    return v1::DIRECTIVE_ABANDON;
+  };
+  RunningLearner learner(server_->address());
+  while (!abandoned) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_TRUE(learner.Stop().ok());
+  EXPECT_TRUE(fake_->record().checkpoints.empty());
+  EXPECT_FALSE(fake_->record().finished.has_value());
+}
+
+TEST_F(LearnerTest, AFencedLearnerGivesUp) {
+  const std::string folder = FreshFolder("fenced");
+  Serve(MakeWork(folder, TinyRun(folder, "rl", 1000)));
+  std::atomic<bool> running = false;
+  fake_->on_fetch_batch = [&](int32_t) {
+    running = true;
+    return v1::DIRECTIVE_WAIT;
+  };
+  RunningLearner learner(server_->address());
+  while (!running) absl::SleepFor(absl::Milliseconds(5));
+  fake_->Fence();
+  const absl::Status status = learner.Join();
+  EXPECT_TRUE(absl::IsAborted(status)) << status.ToString();
+  EXPECT_EQ(fake_->record().registrations, 1);
+}
+
+TEST_F(LearnerTest, ServesACheckpointForEvaluation) {
+  const std::string folder = FreshFolder("serve");
+  v1::RunSpec spec = TinyRun(folder, "pretrain", 3);
+  const FakeCoordinator::Record trained = RunUndisturbed(MakeWork(folder, spec));
+  spec.mutable_stages(0)->mutable_evaluate();
+  v1::LearnerWork work = MakeWork(folder, spec, v1::WORK_KIND_SERVE);
+  work.clear_start();
+  work.mutable_start()->set_checkpoint_path(trained.finished->path());
+  Serve(work);
+  fake_->evaluation_due = [](int32_t) { return true; };
+  const FakeCoordinator::Record record = Run();
+  EXPECT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_DONE) << record.finished->error();
+  EXPECT_EQ(record.calls, (std::vector<std::string>{"publish 0", "release 0"}));
+  EXPECT_EQ(record.published.at(0), trained.finished->root_hash());
+}
+
+TEST_F(LearnerTest, ExportsOnceAndNeverOverOthersFiles) {
+  const std::string folder = FreshFolder("export");
+  v1::RunSpec spec = TinyRun(folder, "pretrain", 3);
+  spec.mutable_stages(0)->mutable_export_()->set_path(JoinPath(folder, "exported"));
+  const v1::LearnerWork work = MakeWork(folder, spec, v1::WORK_KIND_EXPORT);
+  for (int i = 0; i < 2; ++i) {  // the second time over the first
+    const FakeCoordinator::Record record = RunUndisturbed(work);
+    ASSERT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_DONE) << record.finished->error();
+    v1::WeightsOrigin origin;
+    origin.set_model_path(record.finished->path());
+    const auto loaded = LoadOrigin(origin, 0);
+    ASSERT_TRUE(loaded.ok()) << loaded.status().ToString();
+    EXPECT_EQ(model::RootHash(loaded->config, loaded->masters), record.finished->root_hash());
+    EXPECT_EQ(loaded->files.count("tokenizer.json"), 1u);
+  }
+  ASSERT_TRUE(RemoveTree(JoinPath(folder, "exported/hone_export.json")).ok());
+  const FakeCoordinator::Record refused = RunUndisturbed(work);
+  EXPECT_EQ(refused.finished->outcome(), v1::WORK_OUTCOME_FAILED);
+  EXPECT_NE(refused.finished->error().find("not overwritten"), std::string::npos) << refused.finished->error();
+}
+
+TEST_F(LearnerTest, WorkThatCannotBeDoneFailsWithItsReason) {
+  const std::string folder = FreshFolder("bad");
+  const v1::LearnerWork good = MakeWork(folder, TinyRun(folder, "pretrain", 3));
+  const auto error = [&](const v1::LearnerWork& work) {
+    const FakeCoordinator::Record record = RunUndisturbed(work);
+    EXPECT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_FAILED);
+    EXPECT_TRUE(record.published.empty());
+    return record.finished->error();
+  };
+  v1::LearnerWork work = good;
+  work.mutable_start()->set_model_path(JoinPath(folder, "absent"));
+  EXPECT_NE(error(work).find("absent' does not exist"), std::string::npos);
+  work = good;
+  work.mutable_start()->set_random_init(false);
+  EXPECT_NE(error(work).find(JoinPath(folder, "model")), std::string::npos);
+  std::ofstream(JoinPath(folder, "data.jsonl"), std::ios::app) << "{\"prompt\": \"w2\"}\n";
+  EXPECT_NE(error(good).find("data.jsonl:51: expected a key 'completion'"), std::string::npos);
+  work = good;
+  work.mutable_start()->clear_model_path();
+  work.mutable_start()->set_checkpoint_path(folder);
+  EXPECT_NE(error(work).find("is not a checkpoint"), std::string::npos);
+}
+
+TEST_F(LearnerTest, ACheckpointOfAnotherSpecIsRefused) {
+  const std::string folder = FreshFolder("foreign-resume");
+  v1::LearnerWork work = MakeWork(folder, TinyRun(folder, "pretrain", 4));
+  const FakeCoordinator::Record record = RunUndisturbed(work);
+  work.mutable_spec()->mutable_stages(0)->mutable_pretrain()->set_batch_size(4);
+  work.set_resume_checkpoint(record.finished->path());
+  work.set_resume_step(4);
+  const FakeCoordinator::Record refused = RunUndisturbed(work);
+  EXPECT_EQ(refused.finished->outcome(), v1::WORK_OUTCOME_FAILED);
+  EXPECT_NE(refused.finished->error().find("expected run 'tiny', stage 'pretrain', step 4"), std::string::npos)
+      << refused.finished->error();
+}
+
+}  // namespace
+}  // namespace hone::learner
