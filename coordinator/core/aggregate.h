@@ -16,16 +16,16 @@ using Metrics = std::map<std::string, double>;
 struct GroupSummary {
   struct Component {
     std::string name;
-    double sum = 0;          // over scored samples
+    double sum = 0;  // over scored samples
     int32_t scored = 0;
     int32_t unscorable = 0;
   };
   bool dropped = false;
   int32_t samples = 0;
-  int32_t scored = 0;       // samples whose verdict is SCORED
+  int32_t scored = 0;  // samples whose verdict is SCORED
   int32_t unscorable = 0;
-  int32_t truncated = 0;    // finish reason LENGTH
-  double reward_sum = 0;    // over scored samples
+  int32_t truncated = 0;  // finish reason LENGTH
+  double reward_sum = 0;  // over scored samples
   double reward_min = 0;
   double reward_max = 0;
   int64_t tokens = 0;
@@ -44,8 +44,8 @@ GroupSummary Summarize(const v1::Group& group);
 // Sums run in slot order, so that who came first leaves no trace. Means over nothing are left out.
 Metrics StepFigures(const std::vector<const GroupSummary*>& groups, double seconds);
 
-// Figures of an evaluation: eval/pass_at_1 (mean of the component `accuracy`, left out where it is ""), eval/reward/mean,
-// eval/<component>/mean, eval/response_length/{mean,clip_ratio}, eval/thinking_length/mean,
+// Figures of an evaluation: eval/pass_at_1 (mean of the component `accuracy`, left out where it is ""),
+// eval/reward/mean, eval/<component>/mean, eval/response_length/{mean,clip_ratio}, eval/thinking_length/mean,
 // eval/{problems,samples,unscorable,dropped_groups}.
 Metrics EvaluationFigures(const std::vector<const GroupSummary*>& groups, const std::string& accuracy);
 

@@ -1,16 +1,21 @@
-// The coordinator's core: a pure state machine. Requests and ticks come in with the time; records to be journaled and answers come
-// out. It has no I/O, threads, clock or random numbers, so that any scenario can be written down and replayed (testdata/).
+// The coordinator's core: a pure state machine. Requests and ticks come in with the time; records to be journaled and
+// answers come out. It has no I/O, threads, clock or random numbers, so that any scenario can be written down and
+// replayed (testdata/).
 //
 // State is of two kinds:
-//   - durable: runs, stages, versions, recorded groups, the learner's epoch. It changes in Apply alone, by journal records in
+//   - durable: runs, stages, versions, recorded groups, the learner's epoch. It changes in Apply alone, by journal
+//   records in
 //     order; a core that applied the same records is in the same state.
-//   - ephemeral: members and leases. Lost at a restart and made anew: workers register again, leases are handed out again.
+//   - ephemeral: members and leases. Lost at a restart and made anew: workers register again, leases are handed out
+//   again.
 //
 // The caller's duties:
 //   1. At start, Apply every record of the journal, then SetPrompts for every run that NeedsPrompts, then Recover.
-//   2. Each command may call the appender, once for each record, in order; the appender queues the record for the journal and
+//   2. Each command may call the appender, once for each record, in order; the appender queues the record for the
+//   journal and
 //      says where it will lie. The core applies it at once, before it is durable. So:
-//   3. No answer may leave the process before every record appended so far is durable (an answer may rest on any of them).
+//   3. No answer may leave the process before every record appended so far is durable (an answer may rest on any of
+//   them).
 //   4. Tick about once a second, and after SetPrompts.
 //   5. Commands that find nothing yet (empty Lease, no work, WAIT) are asked again after any later command or tick.
 //
@@ -70,7 +75,8 @@ class Core {
   void Tick(absl::Time now);
 
   // ---- control; each returns the run's name or the Status that control.proto names
-  // `spec` is resolved; `prompts` holds each data set that its rl and evaluate stages name. `existed`: the request id is known.
+  // `spec` is resolved; `prompts` holds each data set that its rl and evaluate stages name. `existed`: the request id
+  // is known.
   absl::Status CreateRun(const v1::RunCreated& request, PromptSets prompts, absl::Time now, bool* existed);
   absl::Status PauseRun(const std::string& run, absl::Time now);
   absl::Status ResumeRun(const std::string& run, absl::Time now);
@@ -78,7 +84,7 @@ class Core {
   // The run cannot go on, for a reason outside of the core (its data is gone).
   void FailRun(const std::string& run, const std::string& error, absl::Time now);
   absl::StatusOr<v1::Run> DescribeRun(const std::string& run, absl::Time now) const;  // without spec_hash
-  std::vector<std::string> RunNames() const;  // in order of creation
+  std::vector<std::string> RunNames() const;                                          // in order of creation
   const RunState* FindRun(const std::string& run) const;
   std::vector<v1::Member> DescribeMembers(absl::Time now) const;
   // "" or the run that used this request id.
@@ -114,8 +120,8 @@ class Core {
   // Journals and applies one record.
   void Emit(v1::JournalRecord record, absl::Time now);
   void SetState(const RunState& run, v1::RunState state, const std::string& error, absl::Time now);
-  // Does what follows from the state by itself: evaluations that are complete, stages that the budget skips, runs that end or
-  // begin. Called after every command; idempotent.
+  // Does what follows from the state by itself: evaluations that are complete, stages that the budget skips, runs that
+  // end or begin. Called after every command; idempotent.
   void Advance(absl::Time now);
   bool AdvanceOnce(absl::Time now);
   bool RecordEvaluation(const RunState& run, int stage, absl::Time now);

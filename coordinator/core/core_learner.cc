@@ -92,11 +92,12 @@ absl::StatusOr<v1::NextWorkResponse> Core::NextWork(const v1::NextWorkRequest& r
   work.set_run(run->name());
   *work.mutable_spec() = WithAbsolutePaths(run->spec(), options_.working_directory);
   work.set_stage_index(index);
-  work.set_kind(IsTraining(stage) ? v1::WORK_KIND_TRAIN
+  work.set_kind(IsTraining(stage)     ? v1::WORK_KIND_TRAIN
                 : stage.has_export_() ? v1::WORK_KIND_EXPORT
-                                     : v1::WORK_KIND_SERVE);
+                                      : v1::WORK_KIND_SERVE);
   *work.mutable_start() = start.weights;
-  for (std::string* path : {work.mutable_start()->mutable_model_path(), work.mutable_start()->mutable_checkpoint_path()}) {
+  for (std::string* path :
+       {work.mutable_start()->mutable_model_path(), work.mutable_start()->mutable_checkpoint_path()}) {
     *path = AbsolutePath(options_.working_directory, *path);
   }
   work.set_first_version(start.first_version);
@@ -284,12 +285,13 @@ absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& reques
   if (!spec.has_rl()) return absl::InvalidArgumentError("stage '" + request.stage() + "' has no batches: it is not rl");
   const StageState& state = place.run->stage(place.stage);
   if (state.published_epoch != learner_.epoch || state.published_step + 1 != request.step()) {
-    return absl::FailedPreconditionError(
-        "step " + std::to_string(request.step()) + ": its batch is made by the version of step " +
-        std::to_string(request.step() - 1) + ", which learner epoch " + std::to_string(learner_.epoch) +
-        " did not publish last");
+    return absl::FailedPreconditionError("step " + std::to_string(request.step()) +
+                                         ": its batch is made by the version of step " +
+                                         std::to_string(request.step() - 1) + ", which learner epoch " +
+                                         std::to_string(learner_.epoch) + " did not publish last");
   }
-  // In sync mode a batch also waits for the evaluation at its version: the learner leaves no version that is still needed.
+  // In sync mode a batch also waits for the evaluation at its version: the learner leaves no version that is still
+  // needed.
   const auto groups = state.train_groups.find(request.step());
   if (leases_.Outstanding() > 0 || groups == state.train_groups.end() ||
       static_cast<int32_t>(groups->second.size()) < spec.rl().prompts_per_step()) {

@@ -108,7 +108,8 @@ absl::Status Core::CheckWorkerKeys(const std::vector<std::string>& keys) const {
                                        JoinKeys(learner_.numerics_keys) + ", got " + JoinKeys(keys));
 }
 
-// For a worker that registered before a learner did whose key it has not. Registering again will tell it what does not fit.
+// For a worker that registered before a learner did whose key it has not. Registering again will tell it what does not
+// fit.
 absl::Status Core::DismissWorker(std::string id) {
   leases_.ReleaseExcept(id, {});
   members_.Remove(id);
@@ -148,8 +149,8 @@ absl::StatusOr<v1::LeaseGroupsResponse> Core::LeaseGroups(const v1::LeaseGroupsR
   if (run == nullptr || run->state() != v1::RUN_STATE_RUNNING || reward_addresses.empty()) return response;
   if (!CheckWorkerKeys(member->numerics_keys).ok()) return DismissWorker(request.member_id());
   std::set<std::string> named;
-  for (v1::GroupTask& task : leases_.Lease(request.member_id(), std::min(request.max_groups(), kMaxGroupsPerLease),
-                                           now + options_.lease)) {
+  for (v1::GroupTask& task :
+       leases_.Lease(request.member_id(), std::min(request.max_groups(), kMaxGroupsPerLease), now + options_.lease)) {
     named.insert(task.context_id());
     *response.add_tasks() = std::move(task);
   }

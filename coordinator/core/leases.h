@@ -1,5 +1,5 @@
-// The groups that are to be generated now, and who is at work on which: ephemeral, made anew from durable state whenever the
-// learner publishes a version or the coordinator restarts. Pure and not thread-safe.
+// The groups that are to be generated now, and who is at work on which: ephemeral, made anew from durable state
+// whenever the learner publishes a version or the coordinator restarts. Pure and not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct WorkSet {
 class LeaseTable {
  public:
   struct Item {
-    int set = 0;        // index into sets()
+    int set = 0;  // index into sets()
     int32_t slot = 0;
     std::string member;  // "" = free
     absl::Time expiry;

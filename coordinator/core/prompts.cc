@@ -53,8 +53,7 @@ PromptPick PromptCursor::Draw() {
   for (size_t i = 0; i < states_.size(); ++i) {
     const double weight = prompts_->sources[i].weight;
     if (weight <= 0) continue;
-    const double lag =
-        weight * static_cast<double>(next_ + 1) - total_weight_ * static_cast<double>(states_[i].drawn);
+    const double lag = weight * static_cast<double>(next_ + 1) - total_weight_ * static_cast<double>(states_[i].drawn);
     if (!found || lag > best_lag) {
       best = i;
       best_lag = lag;
@@ -108,8 +107,8 @@ std::vector<int32_t> ShuffledOrder(int32_t n, uint64_t seed, const std::string& 
 
 uint64_t GroupId(const std::string& run, const std::string& stage, const std::string& prompt_id, int64_t visit,
                  int64_t retry) {
-  return FirstEightBytes(Sha256Hex(run + "\n" + stage + "\n" + prompt_id + "\n" + std::to_string(visit) + "\n" +
-                                   std::to_string(retry)));
+  return FirstEightBytes(
+      Sha256Hex(run + "\n" + stage + "\n" + prompt_id + "\n" + std::to_string(visit) + "\n" + std::to_string(retry)));
 }
 
 }  // namespace hone::coordinator

@@ -40,7 +40,8 @@ struct PromptPick {
 // The infinite sequence of prompts of a training stage, a function of (seed, stage, sources) alone:
 //   - draw n comes from the source whose share lags furthest behind its weight (ties: the first);
 //   - a source is walked in an order drawn anew for each of its epochs.
-// So the prompts of step k need not be stored: they are computed again after a restart. Not thread-safe (it caches its place).
+// So the prompts of step k need not be stored: they are computed again after a restart. Not thread-safe (it caches its
+// place).
 class PromptCursor {
  public:
   // `prompts` must hold at least one source with a weight above 0.
@@ -66,14 +67,17 @@ class PromptCursor {
   std::vector<SourceState> states_;
 };
 
-// The first `max_problems` (0: all) prompts of an evaluation: sources in order, rows in file order, each with visit `visit`.
+// The first `max_problems` (0: all) prompts of an evaluation: sources in order, rows in file order, each with visit
+// `visit`.
 std::vector<PromptPick> EvaluationOrder(const PromptSet& prompts, int64_t max_problems, int64_t visit);
 
 // A permutation of [0, n): Fisher-Yates with the counter-based generator SplitMix64, keyed by a hash of the arguments.
 std::vector<int32_t> ShuffledOrder(int32_t n, uint64_t seed, const std::string& stage, int32_t source, int64_t epoch);
 
-// First 8 bytes, little-endian, of SHA-256("<run>\n<stage>\n<prompt id>\n<visit>\n<retry>"). Evaluation groups use the stage name
-// "<stage>/eval" and the step as visit, so that no evaluation shares its samples with training or with another evaluation.
+// First 8 bytes, little-endian, of SHA-256("<run>\n<stage>\n<prompt id>\n<visit>\n<retry>"). Evaluation groups use the
+// stage name
+// "<stage>/eval" and the step as visit, so that no evaluation shares its samples with training or with another
+// evaluation.
 uint64_t GroupId(const std::string& run, const std::string& stage, const std::string& prompt_id, int64_t visit,
                  int64_t retry);
 

@@ -90,8 +90,8 @@ void RunState::ApplyStageFinished(const v1::StageFinished& record) {
   stage.train_last_group.clear();
 }
 
-// A step's groups are needed until a checkpoint contains the step (a restarted learner takes them again) and its report made
-// figures of them.
+// A step's groups are needed until a checkpoint contains the step (a restarted learner takes them again) and its report
+// made figures of them.
 void RunState::ForgetCoveredSteps(StageState& stage) {
   const int32_t checkpointed = stage.checkpoints.empty() ? 0 : stage.checkpoints.back().step;
   const int32_t covered = std::min(checkpointed, stage.steps_done);

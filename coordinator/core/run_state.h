@@ -1,7 +1,7 @@
 // The durable state of one run: what its journal records say, and nothing else.
 //
-// Apply* methods are the only mutators and never fail: a record was checked before it was written. Everything else derives from
-// this state. Not thread-safe.
+// Apply* methods are the only mutators and never fail: a record was checked before it was written. Everything else
+// derives from this state. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -40,13 +40,13 @@ struct CheckpointEntry {
 
 struct StageState {
   bool finished = false;
-  bool skipped = false;           // finished without being carried out: the budget was used up
-  std::string final_path;         // training: final checkpoint; export: the folder
+  bool skipped = false;    // finished without being carried out: the budget was used up
+  std::string final_path;  // training: final checkpoint; export: the folder
   std::string final_root_hash;
-  int32_t final_step = 0;         // the step that final_path contains
-  int32_t steps_done = 0;         // steps reported; once finished, the steps that used up version numbers
-  int32_t finish_step = -1;       // the step whose report used up the budget
-  int32_t published_step = -1;    // by the last VersionPublished
+  int32_t final_step = 0;       // the step that final_path contains
+  int32_t steps_done = 0;       // steps reported; once finished, the steps that used up version numbers
+  int32_t finish_step = -1;     // the step whose report used up the budget
+  int32_t published_step = -1;  // by the last VersionPublished
   int64_t published_epoch = -1;
   absl::Time published_time;
   // Recorded groups by step and slot. Training steps are forgotten once a durable checkpoint and a report cover them,
@@ -106,15 +106,15 @@ class RunState {
   void RestartClock(absl::Time now);
   bool BudgetUsedUp(absl::Time now) const;
 
-  // Start of stage `index`; all earlier stages must be finished. A skipped stage is transparent: who starts from it starts from
-  // what it would have started from.
+  // Start of stage `index`; all earlier stages must be finished. A skipped stage is transparent: who starts from it
+  // starts from what it would have started from.
   StageStart StartOf(int index) const;
   // Newest durable checkpoint of the stage; nullptr where none.
   const CheckpointEntry* NewestCheckpoint(int index) const;
   // The checkpoint with the highest pass@1 (ties: the earliest); nullptr where none was evaluated and kept.
   const CheckpointEntry* BestCheckpoint(int index) const;
-  // Folders of the stage that retention does not need: all but the newest `keep_last`, the best (where the stage keeps it), the
-  // final one, and those that an evaluation may still make the best.
+  // Folders of the stage that retention does not need: all but the newest `keep_last`, the best (where the stage keeps
+  // it), the final one, and those that an evaluation may still make the best.
   std::vector<std::string> ObsoleteCheckpoints(int index) const;
 
  private:
@@ -130,8 +130,8 @@ class RunState {
   std::string error_;
   absl::Time create_time_;
   absl::Time end_time_ = absl::InfinitePast();
-  absl::Duration running_time_;                  // up to running_since_
-  std::optional<absl::Time> running_since_;      // set while RUNNING
+  absl::Duration running_time_;              // up to running_since_
+  std::optional<absl::Time> running_since_;  // set while RUNNING
   Metrics latest_metrics_;
   std::vector<StageState> stages_;
   std::map<int64_t, v1::PolicyVersion> versions_;

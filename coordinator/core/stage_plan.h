@@ -23,16 +23,16 @@ const v1::PeriodicEvalSpec* PeriodicEvaluation(const v1::StageSpec& stage);
 // The evaluation that the stage makes tasks from (periodic or its own); nullptr where none.
 const v1::EvaluationSpec* EvaluationOf(const v1::StageSpec& stage);
 
-// Whether the weights after `step` steps are to be evaluated. `last_step`: the step that ends the stage early (-1: none).
-// A supervised stage counted in epochs publishes only where an evaluation is due, so that a step outside of `every_steps` can
-// only be its end.
+// Whether the weights after `step` steps are to be evaluated. `last_step`: the step that ends the stage early (-1:
+// none). A supervised stage counted in epochs publishes only where an evaluation is due, so that a step outside of
+// `every_steps` can only be its end.
 bool EvaluationDue(const v1::StageSpec& stage, int32_t step, int32_t last_step);
 
 // Name of the first accuracy component, the one that pass@1 is the mean of; "" without one.
 std::string AccuracyComponent(const v1::EvaluationSpec& evaluation);
 
-// Data sets whose prompts the coordinator hands out in this stage (rl and evaluations; the learner reads those of pretrain and
-// sft itself): called with each name.
+// Data sets whose prompts the coordinator hands out in this stage (rl and evaluations; the learner reads those of
+// pretrain and sft itself): called with each name.
 template <typename F>
 void ForEachPromptSet(const v1::StageSpec& stage, F&& f) {
   if (stage.kind_case() == v1::StageSpec::kRl) f(stage.rl().dataset());

@@ -56,9 +56,9 @@ std::string DescribeRecord(const v1::JournalRecord& record) {
              (e.group().state() == v1::GROUP_STATE_DROPPED ? " DROPPED: " + e.group().drop_reason() : "");
     }
     case v1::JournalRecord::kStepRecorded:
-      return "step " + std::to_string(record.step_recorded().step()) + " of " + record.step_recorded().stage() + " at " +
-             Number(record.step_recorded().running_seconds()) + "s:" +
-             DescribeMetrics(record.step_recorded().metrics());
+      return "step " + std::to_string(record.step_recorded().step()) + " of " + record.step_recorded().stage() +
+             " at " + Number(record.step_recorded().running_seconds()) +
+             "s:" + DescribeMetrics(record.step_recorded().metrics());
     case v1::JournalRecord::kCheckpointRecorded:
       return "checkpoint " + record.checkpoint_recorded().path() + " hash " +
              ShortHash(record.checkpoint_recorded().root_hash());
@@ -79,11 +79,11 @@ std::string DescribeRecord(const v1::JournalRecord& record) {
 }
 
 std::string DescribeRunState(const v1::Run& run) {
-  std::string text = run.name() + " " + Enum(v1::RunState_Name(run.state()), "RUN_STATE_") + " " +
-                     Number(run.running_seconds()) + "s";
+  std::string text =
+      run.name() + " " + Enum(v1::RunState_Name(run.state()), "RUN_STATE_") + " " + Number(run.running_seconds()) + "s";
   for (const v1::StageProgress& stage : run.stages()) {
-    text += " | " + stage.name() + " " + std::to_string(stage.steps_done()) + "/" + std::to_string(stage.steps_total()) +
-            (stage.finished() ? " finished" : "");
+    text += " | " + stage.name() + " " + std::to_string(stage.steps_done()) + "/" +
+            std::to_string(stage.steps_total()) + (stage.finished() ? " finished" : "");
   }
   return text + (run.error().empty() ? "" : " | error: " + run.error()) + "\n";
 }
@@ -330,7 +330,8 @@ std::string Transcript::Submit(const Arguments& arguments) {
     source.set_count(1);
     v1::VersionSegment& segment = *trajectory.add_segments();
     segment.set_version(leased.context.version().number());
-    segment.set_root_hash(arguments.Has("hash") ? Hash(arguments.Text("hash", "")) : leased.context.version().root_hash());
+    segment.set_root_hash(arguments.Has("hash") ? Hash(arguments.Text("hash", ""))
+                                                : leased.context.version().root_hash());
     segment.set_count(1);
     trajectory.set_finish_reason(v1::FINISH_REASON_END_OF_SEQUENCE);
     v1::Verdict& verdict = *trajectory.mutable_verdict();
@@ -387,7 +388,8 @@ std::string Transcript::Learner(const std::string& command, const Arguments& arg
     request.set_run(session.work.run());
     request.set_stage(stage);
     request.set_step(step);
-    request.mutable_version()->set_number(arguments.Int("number", static_cast<int>(session.work.first_version()) + step));
+    request.mutable_version()->set_number(
+        arguments.Int("number", static_cast<int>(session.work.first_version()) + step));
     request.mutable_version()->set_root_hash(Hash(arguments.Text("hash", "a")));
     const auto response = core_->PublishVersion(request, now_);
     if (!response.ok()) return DescribeStatus(response.status());

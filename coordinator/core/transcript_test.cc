@@ -1,13 +1,14 @@
-// Plays every testdata/*.txt against the core and compares what it says with what the file says. A file is a list of commands
-// (transcript.h); below each command stands its expected output. With HONE_REWRITE_TRANSCRIPTS=1 the files are rewritten: read
-// the difference before you commit it.
+// Plays every testdata/*.txt against the core and compares what it says with what the file says. A file is a list of
+// commands (transcript.h); below each command stands its expected output. With HONE_REWRITE_TRANSCRIPTS=1 the files are
+// rewritten: read the difference before you commit it.
+#include "coordinator/core/transcript.h"
+
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <sstream>
 
 #include "base/files.h"
-#include "coordinator/core/transcript.h"
 
 namespace hone::coordinator {
 namespace {

@@ -1,9 +1,8 @@
 #include "coordinator/data/dataset_reader.h"
 
 #include <limits>
-#include <set>
-
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/files.h"
 #include "base/sha256.h"

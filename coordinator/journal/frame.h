@@ -1,10 +1,11 @@
 // The bytes of one journal frame, and of a segment's header (docs/durability.md).
 //
 //   segment  u64 magic | u32 version | u64 base position | u32 masked CRC-32C of the 20 bytes before; then frames
-//   frame    u32 marker | u32 payload length | u64 synced position | u32 masked CRC-32C (length, synced, payload) | payload
+//   frame    u32 marker | u32 payload length | u64 synced position | u32 masked CRC-32C (length, synced, payload) |
+//   payload
 //
-// All integers little-endian. `synced` is a position that was durable when the frame was appended: it tells frames of one torn,
-// never acknowledged batch from frames that follow a corrupted one.
+// All integers little-endian. `synced` is a position that was durable when the frame was appended: it tells frames of
+// one torn, never acknowledged batch from frames that follow a corrupted one.
 #pragma once
 
 #include <cstdint>

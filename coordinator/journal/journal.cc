@@ -51,7 +51,7 @@ struct Journal::Impl {
   int64_t appended_end = 0;
   int64_t durable_position = 0;
   bool closing = false;
-  absl::Status stalled;             // of the last write, until one succeeds
+  absl::Status stalled;                     // of the last write, until one succeeds
   std::map<int64_t, std::string> segments;  // path by base
 
   // The writer thread's own.
@@ -68,7 +68,8 @@ struct Journal::Impl {
   void Run();
 };
 
-// Creates (or opens, at start) the segment that begins at `base`. Its header and its name are durable before it is used.
+// Creates (or opens, at start) the segment that begins at `base`. Its header and its name are durable before it is
+// used.
 absl::Status Journal::Impl::OpenSegment(int64_t base) {
   const std::string path = SegmentPath(options.directory, base);
   const int opened = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -157,7 +158,8 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const Options& options, c
   impl->segments = scanned.segments;
   impl->appended_end = impl->durable_position = scanned.end;
   HONE_RETURN_IF_ERROR(impl->OpenSegment(scanned.segments.empty() ? 0 : scanned.segments.rbegin()->first));
-  // What was read may lie in the page cache only (the process died, not the machine): make it durable before relying on it.
+  // What was read may lie in the page cache only (the process died, not the machine): make it durable before relying on
+  // it.
   if (fsync(impl->fd) != 0) return DiskStatus(errno, "fsync " + options.directory);
   return std::unique_ptr<Journal>(new Journal(std::move(impl)));
 }

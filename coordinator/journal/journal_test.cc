@@ -146,7 +146,8 @@ TEST_F(JournalTest, FramesOfOneTornBatchAreCutTogether) {
 
 TEST_F(JournalTest, MissingOrShortenedSegmentIsDataLoss) {
   options_.segment_bytes = 60;
-  WriteEach({"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "cccccccccccccccccccccccccc", "d", "e"});
+  WriteEach(
+      {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "cccccccccccccccccccccccccc", "d", "e"});
   const std::vector<std::string> names = *ListDirectory(directory_);
   ASSERT_GE(names.size(), 2u);
   const std::string path = JoinPath(directory_, names[0]);
@@ -168,7 +169,8 @@ TEST_F(JournalTest, DamageFoundWhileReadingIsDataLoss) {
   EXPECT_EQ((*journal)->Read(spans_[0].begin).status().code(), absl::StatusCode::kDataLoss);
 }
 
-// A real limit of the operating system, raised again: nothing that was acknowledged, and nothing that was queued, is lost.
+// A real limit of the operating system, raised again: nothing that was acknowledged, and nothing that was queued, is
+// lost.
 TEST_F(JournalTest, FullDiskStallsAndGoesOnWithoutLoss) {
   signal(SIGXFSZ, SIG_IGN);
   struct rlimit limit {};

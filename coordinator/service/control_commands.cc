@@ -96,10 +96,9 @@ absl::StatusOr<v1::Run> Coordinator::CreateRun(const v1::CreateRunRequest& reque
 
 absl::StatusOr<v1::ListRunsResponse> Coordinator::ListRuns(const v1::ListRunsRequest& request) {
   HONE_ASSIGN_OR_RETURN(const auto token, ParseToken(request.page_token()));
-  HONE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                        Execute([](Core& core, absl::Time) -> absl::StatusOr<std::vector<std::string>> {
-                          return core.RunNames();
-                        }));
+  HONE_ASSIGN_OR_RETURN(
+      const std::vector<std::string> names,
+      Execute([](Core& core, absl::Time) -> absl::StatusOr<std::vector<std::string>> { return core.RunNames(); }));
   v1::ListRunsResponse response;
   const auto size = static_cast<size_t>(PageSize(request.page_size(), 50, 1000));
   size_t index = token.first < 0 ? 0 : static_cast<size_t>(token.first);
@@ -194,7 +193,8 @@ absl::StatusOr<v1::ListSamplesResponse> Coordinator::ListSamples(const v1::ListS
     HONE_ASSIGN_OR_RETURN(const std::string payload, journal_->Read(position));
     v1::JournalRecord record;
     if (!record.ParseFromString(payload) || !record.has_group_recorded()) {
-      return absl::DataLossError("journal position " + std::to_string(position) + ": not a group, as the database says");
+      return absl::DataLossError("journal position " + std::to_string(position) +
+                                 ": not a group, as the database says");
     }
     const v1::GroupRecorded& recorded = record.group_recorded();
     for (int64_t i = skip; i < recorded.group().trajectories_size(); ++i) {
@@ -209,6 +209,7 @@ absl::StatusOr<v1::ListSamplesResponse> Coordinator::ListSamples(const v1::ListS
       sample.set_prompt(recorded.group().prompt_text());
       sample.set_answer(recorded.group().answer());
       sample.set_group_id(recorded.group().group_id());
+      sample.set_prompt_id(recorded.group().prompt_id());
       *sample.mutable_trajectory() = recorded.group().trajectories(static_cast<int>(i));
     }
     skip = 0;

@@ -13,7 +13,7 @@
 namespace hone::coordinator {
 namespace {
 
-constexpr size_t kProjectionBatch = 512;          // records in one transaction
+constexpr size_t kProjectionBatch = 512;  // records in one transaction
 constexpr absl::Duration kReportAge = absl::Seconds(5);
 
 std::string HolderOf(const std::string& pid_path) {
@@ -193,8 +193,7 @@ void Coordinator::ProjectLoop() {
   while (true) {
     // Read before the wait: what is durable when the coordinator closes is still projected.
     const bool last = closing_;
-    const int64_t durable_end =
-        journal_->WaitBeyond(projected_, last ? absl::ZeroDuration() : absl::Milliseconds(200));
+    const int64_t durable_end = journal_->WaitBeyond(projected_, last ? absl::ZeroDuration() : absl::Milliseconds(200));
     if (const absl::Status status = ProjectOnce(durable_end); !status.ok()) {
       HONE_ERROR << "projection stands at position " << projected_.load() << ": " << std::string(status.message());
       std::unique_lock lock(mutex_);

@@ -1,7 +1,9 @@
-// The coordinator around its core: journal, store, prompts, reports, clock and threads. The gRPC services only translate.
+// The coordinator around its core: journal, store, prompts, reports, clock and threads. The gRPC services only
+// translate.
 //
-// Every command runs under one lock against the core, which appends records to the journal; the answer leaves after those records
-// (and all before) are durable. So whatever anybody was told survives a crash at any moment, and many callers share an fsync.
+// Every command runs under one lock against the core, which appends records to the journal; the answer leaves after
+// those records (and all before) are durable. So whatever anybody was told survives a crash at any moment, and many
+// callers share an fsync.
 //
 // A thread ticks the core; another carries durable records into the reports and the store, in journal order.
 #pragma once
@@ -37,14 +39,14 @@ class Coordinator {
     std::string state_directory;
     std::string working_directory;  // relative paths of run files start here
     absl::Duration tick_interval = absl::Milliseconds(500);
-    CoreOptions core;               // incarnation and working_directory are set by Start
+    CoreOptions core;  // incarnation and working_directory are set by Start
     int64_t segment_bytes = 64 << 20;
   };
   // Tells a long poll that its caller is gone. May be empty.
   using Cancelled = std::function<bool()>;
 
-  // Locks the state directory, replays the journal, loads the prompts of unfinished runs. FAILED_PRECONDITION: another coordinator
-  // holds the directory. DATA_LOSS: the journal is damaged, or ends before what the database has seen.
+  // Locks the state directory, replays the journal, loads the prompts of unfinished runs. FAILED_PRECONDITION: another
+  // coordinator holds the directory. DATA_LOSS: the journal is damaged, or ends before what the database has seen.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Start(const Options& options);
   ~Coordinator();
   Coordinator(const Coordinator&) = delete;
@@ -70,7 +72,8 @@ class Coordinator {
   // ---- CoordinatorService
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request);
   absl::Status Heartbeat(const v1::HeartbeatRequest& request);
-  absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request, const Cancelled& cancelled);
+  absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request,
+                                                      const Cancelled& cancelled);
   absl::StatusOr<v1::SubmitGroupResponse> SubmitGroup(const v1::SubmitGroupRequest& request);
   absl::StatusOr<v1::NextWorkResponse> NextWork(const v1::NextWorkRequest& request, const Cancelled& cancelled);
   absl::StatusOr<v1::PublishVersionResponse> PublishVersion(const v1::PublishVersionRequest& request);
@@ -98,7 +101,8 @@ class Coordinator {
   auto Poll(absl::Duration wait, const Cancelled& cancelled, F&& command, Done&& done)
       -> decltype(command(std::declval<Core&>(), absl::Time()));
   absl::StatusOr<v1::Run> Describe(const std::string& name);
-  absl::StatusOr<v1::Run> Control(const std::string& name, absl::Status (Core::*command)(const std::string&, absl::Time));
+  absl::StatusOr<v1::Run> Control(const std::string& name,
+                                  absl::Status (Core::*command)(const std::string&, absl::Time));
 
   void TickLoop();
   void ProjectLoop();
@@ -112,11 +116,11 @@ class Coordinator {
   std::unique_ptr<Reports> reports_;  // the projecting thread's own
 
   std::mutex mutex_;
-  std::condition_variable changed_;   // the core may answer differently now, or the projection went on
-  std::unique_ptr<Core> core_;        // guarded by mutex_
-  int64_t change_count_ = 0;          // guarded by mutex_
+  std::condition_variable changed_;             // the core may answer differently now, or the projection went on
+  std::unique_ptr<Core> core_;                  // guarded by mutex_
+  int64_t change_count_ = 0;                    // guarded by mutex_
   absl::Time last_now_ = absl::InfinitePast();  // guarded by mutex_
-  std::string last_obstacle_;         // guarded by mutex_
+  std::string last_obstacle_;                   // guarded by mutex_
   std::atomic<int64_t> projected_{0};
   std::atomic<bool> closing_{false};
 

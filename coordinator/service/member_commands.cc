@@ -51,8 +51,8 @@ absl::StatusOr<v1::SubmitGroupResponse> Coordinator::SubmitGroup(const v1::Submi
   HONE_CRASH_POINT("submit.before_ack");
   if (!response.ok() || !response->accepted()) {
     HONE_WARNING << "group " << request.group().group_id() << " (prompt " << request.group().prompt_id() << ") of "
-                 << request.group().worker() << " refused: "
-                 << (response.ok() ? response->reason() : std::string(response.status().message()));
+                 << request.group().worker()
+                 << " refused: " << (response.ok() ? response->reason() : std::string(response.status().message()));
   }
   return response;
 }

@@ -67,7 +67,8 @@ absl::Status Reports::Open(const std::string& run, const v1::RunCreated& created
   options.run_text = ToYaml(created.spec());
   options.spec_hash = CanonicalSpecHash(created.spec());
   options.sample_groups = kSampleGroups;
-  for (const v1::StageSpec& stage : created.spec().stages()) options.stages.push_back({stage.name(), StageKindOf(stage)});
+  for (const v1::StageSpec& stage : created.spec().stages())
+    options.stages.push_back({stage.name(), StageKindOf(stage)});
   HONE_ASSIGN_OR_RETURN(report->reporter, RunReporter::Open(options));
   return absl::OkStatus();
 }

@@ -16,9 +16,9 @@ namespace hone::coordinator {
 
 class RunReporter;
 
-// A run's reporter is opened at its first record in this life of the process, with every earlier record of the run replayed (the
-// reporter skips what it has); so a report loses nothing to a crash. A report that cannot be written is logged and never stops the
-// run. Not thread-safe.
+// A run's reporter is opened at its first record in this life of the process, with every earlier record of the run
+// replayed (the reporter skips what it has); so a report loses nothing to a crash. A report that cannot be written is
+// logged and never stops the run. Not thread-safe.
 class Reports {
  public:
   // Visits the journal's durable records in [0, end).

@@ -3,8 +3,8 @@
 namespace hone::coordinator {
 
 absl::Status SqliteStatus(sqlite3* database, int code, const std::string& what) {
-  const std::string message =
-      what + ": " + sqlite3_errstr(code) + " (" + (database != nullptr ? sqlite3_errmsg(database) : "no database") + ")";
+  const std::string message = what + ": " + sqlite3_errstr(code) + " (" +
+                              (database != nullptr ? sqlite3_errmsg(database) : "no database") + ")";
   switch (code & 0xff) {
     case SQLITE_FULL:
       return absl::ResourceExhaustedError(message);

@@ -31,7 +31,9 @@ constexpr char kSchema[] = R"sql(
   CREATE INDEX IF NOT EXISTS groups_by_run ON groups(run, position);
 )sql";
 
-double Seconds(const google::protobuf::Timestamp& time) { return absl::ToDoubleSeconds(FromProtoTime(time) - absl::UnixEpoch()); }
+double Seconds(const google::protobuf::Timestamp& time) {
+  return absl::ToDoubleSeconds(FromProtoTime(time) - absl::UnixEpoch());
+}
 
 class SqliteStore final : public Store {
  public:
@@ -43,8 +45,9 @@ class SqliteStore final : public Store {
   }
   absl::Status ApplyRecords(const std::vector<StoredRecord>& records) override;
   absl::StatusOr<std::vector<int64_t>> ListGroups(const GroupQuery& query) override;
-  absl::StatusOr<std::vector<StoredMetrics>> ListMetrics(const std::string& run, const std::optional<std::string>& stage,
-                                                         int64_t after, int32_t limit) override;
+  absl::StatusOr<std::vector<StoredMetrics>> ListMetrics(const std::string& run,
+                                                         const std::optional<std::string>& stage, int64_t after,
+                                                         int32_t limit) override;
 
  private:
   absl::StatusOr<int64_t> AppliedLocked() {
@@ -75,12 +78,12 @@ absl::Status SqliteStore::WriteMetrics(const StoredRecord& stored, const std::st
   message.set_step(step);
   *message.mutable_time() = stored.record.time();
   *message.mutable_values() = values;
-  HONE_ASSIGN_OR_RETURN(Statement statement, Statement::Prepare(database_.get(), "INSERT INTO metrics VALUES (?,?,?,?,?)"));
+  HONE_ASSIGN_OR_RETURN(Statement statement,
+                        Statement::Prepare(database_.get(), "INSERT INTO metrics VALUES (?,?,?,?,?)"));
   statement.Bind(stored.span.begin).Bind(run).Bind(stage).Bind(int64_t{step}).BindBlob(message.SerializeAsString());
   HONE_RETURN_IF_ERROR(statement.Finish());
   for (const auto& [name, value] : values) {
-    HONE_RETURN_IF_ERROR(
-        Write("INSERT INTO metric_values VALUES (?,?,?,?,?)", run, stage, int64_t{step}, name, value));
+    HONE_RETURN_IF_ERROR(Write("INSERT INTO metric_values VALUES (?,?,?,?,?)", run, stage, int64_t{step}, name, value));
   }
   return absl::OkStatus();
 }
@@ -223,7 +226,8 @@ absl::StatusOr<Database> TryOpen(const std::string& path) {
     HONE_ASSIGN_OR_RETURN(const bool has_layout, layout.Step());
     const int64_t version = has_layout ? layout.Int(0) : 0;
     if (version != 0 && version != kLayout) {
-      return absl::DataLossError(path + ": layout " + std::to_string(version) + ", expected " + std::to_string(kLayout));
+      return absl::DataLossError(path + ": layout " + std::to_string(version) + ", expected " +
+                                 std::to_string(kLayout));
     }
   }
   HONE_RETURN_IF_ERROR(
@@ -236,8 +240,8 @@ absl::StatusOr<Database> TryOpen(const std::string& path) {
 absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(const std::string& path) {
   absl::StatusOr<Database> database = TryOpen(path);
   if (database.status().code() == absl::StatusCode::kDataLoss) {
-    HONE_WARNING << "store " << path << " is moved aside and made again from the journal: "
-                 << std::string(database.status().message());
+    HONE_WARNING << "store " << path
+                 << " is moved aside and made again from the journal: " << std::string(database.status().message());
     HONE_RETURN_IF_ERROR(RenamePath(path, path + ".damaged"));
     for (const char* suffix : {"-wal", "-shm"}) HONE_RETURN_IF_ERROR(RemoveTree(path + suffix));
     database = TryOpen(path);

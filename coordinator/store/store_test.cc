@@ -108,8 +108,8 @@ TEST_F(StoreTest, DamagedFilesAreMovedAsideAndBegunAnew) {
   }
   std::string bytes = *ReadFile(path_);
   for (size_t i = 4096; i < bytes.size() && i < 12000; ++i) bytes[i] = '#';
-  for (const std::string& damaged : {bytes, std::string("not a database, but long enough to be looked at"),
-                                     bytes.substr(0, 5000)}) {
+  for (const std::string& damaged :
+       {bytes, std::string("not a database, but long enough to be looked at"), bytes.substr(0, 5000)}) {
     ASSERT_TRUE(WriteFileAtomic(path_, damaged).ok());
     ASSERT_TRUE(RemoveTree(path_ + "-wal").ok());
     auto store = OpenSqliteStore(path_);
