@@ -22,6 +22,8 @@ namespace {
 // How long a fenced learner waits for its own new registration before it believes that another has taken its place.
 constexpr absl::Duration kFencedPatience = absl::Seconds(3);
 constexpr absl::Duration kFencedPoll = absl::Milliseconds(50);
+// Between two calls that were answered without work: the waiting is the coordinator's, this only bounds the rate of asking.
+constexpr absl::Duration kIdlePause = absl::Milliseconds(20);
 
 absl::Status CheckWork(const v1::LearnerWork& work) {
   if (work.stage_index() < 0 || work.stage_index() >= work.spec().stages_size()) {
@@ -77,7 +79,10 @@ struct Learner::Impl {
   // One piece of work, if there is any.
   absl::Status WorkOnce() {
     HONE_ASSIGN_OR_RETURN(const std::optional<v1::LearnerWork> work, client->NextWork());
-    if (!work.has_value()) return absl::OkStatus();
+    if (!work.has_value()) {
+      SleepUnless(cancelled, kIdlePause);
+      return absl::OkStatus();
+    }
     HONE_INFO << "work: " << work->work_id();
     absl::Status status = CheckWork(*work);
     if (status.ok()) {
