@@ -40,7 +40,6 @@ class CoordinatorClient {
   // Waits for the registration, and speaks under it from now on.
   absl::Status Begin();
   int64_t epoch() const { return identity_.learner_epoch; }
-  int64_t generation() const { return identity_.generation; }
   bool cancelled() const { return cancelled_ && cancelled_(); }
 
   // nullopt: nothing yet.

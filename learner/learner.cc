@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "base/logging.h"
 #include "learner/coordinator_client.h"
 #include "learner/serve_export.h"
@@ -19,10 +18,8 @@
 namespace hone::learner {
 namespace {
 
-// How long a fenced learner waits for its own new registration before it believes that another has taken its place.
-constexpr absl::Duration kFencedPatience = absl::Seconds(3);
-constexpr absl::Duration kFencedPoll = absl::Milliseconds(50);
-// Between two calls that were answered without work: the waiting is the coordinator's, this only bounds the rate of asking.
+// Between two calls that were answered without work: the waiting is the coordinator's, this only bounds the rate of
+// asking.
 constexpr absl::Duration kIdlePause = absl::Milliseconds(20);
 
 absl::Status CheckWork(const v1::LearnerWork& work) {
@@ -63,19 +60,6 @@ struct Learner::Impl {
 
   bool Cancelled() const { return cancelled && cancelled(); }
 
-  // After ABORTED: OK where this process has registered anew (or will), ABORTED where another learner holds the place.
-  absl::Status AwaitNewRegistration(const absl::Status& aborted) {
-    const absl::Time give_up = absl::Now() + kFencedPatience;
-    while (membership->identity().generation == client->generation()) {
-      if (absl::Now() > give_up) {
-        return Annotate(aborted, "another learner has registered and taken this one's place");
-      }
-      if (!SleepUnless(cancelled, kFencedPoll)) return absl::OkStatus();
-    }
-    HONE_WARNING << "work dropped, this learner has a new epoch: " << aborted.ToString();
-    return absl::OkStatus();
-  }
-
   // One piece of work, if there is any.
   absl::Status WorkOnce() {
     HONE_ASSIGN_OR_RETURN(const std::optional<v1::LearnerWork> work, client->NextWork());
@@ -106,6 +90,9 @@ absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const Options& options)
   membership.channel = channel;
   membership.role = v1::MEMBER_ROLE_LEARNER;
   membership.address = impl->server->address();
+  // The coordinator forgets a learner only for its successor. To register again would fence that one, and so on for
+  // ever.
+  membership.register_again = false;
   membership.numerics_keys = {impl->kernels->NumericsKey(kernels::DType::kF32),
                               impl->kernels->NumericsKey(kernels::DType::kBf16)};
   impl->membership = Membership::Start(std::move(membership));
@@ -122,7 +109,7 @@ absl::Status Learner::Run() {
     absl::Status status = impl_->client->Begin();
     if (status.ok()) status = impl_->WorkOnce();
     if (impl_->Cancelled()) break;
-    if (absl::IsAborted(status)) status = impl_->AwaitNewRegistration(status);
+    if (absl::IsAborted(status)) return Annotate(status, "another learner has registered and taken this one's place");
     if (!status.ok()) return status;
   }
   HONE_INFO << "shutting down";
