@@ -6,6 +6,7 @@ Prints a table; exits 1 if a row misses its limit.
 import argparse
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -158,17 +159,21 @@ def tiny_models():
 def smollm2(gguf):
     """transformers reads the GGUF file by itself; Hone imports it."""
     folder = work / "smollm2"
+    shutil.rmtree(folder, ignore_errors=True)
     tool("import", gguf, folder)
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32).eval()
-    generator = numpy.random.default_rng(6)
-    sequences = [generator.integers(0, model.config.vocab_size, n).tolist() for n in (60, 200)]
-    # Real text too: its logits are sharper.
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    sequences.append(tokenizer("Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in "
-                               "May. How many clips did Natalia sell altogether in April and May? She sold 48 / 2 = 24 "
-                               "clips in May, so 48 + 24 = 72.")["input_ids"])
+    # Texts as the model knows them. On random tokens transformers' own fp32 logits are off by 2e-4 from its float64 ones.
+    texts = ["<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+             f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n"
+             for question, answer in (
+                 ("Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. How many "
+                  "clips did Natalia sell altogether?", "She sold 48 / 2 = 24 clips in May, so 48 + 24 = 72 in all."),
+                 ("Name three large rivers of Europe and the seas they reach.",
+                  "The Volga reaches the Caspian Sea, the Danube the Black Sea and the Rhine the North Sea."))]
+    sequences = [tokenizer(text)["input_ids"] for text in texts]
     compare_logits("SmolLM2-135M", "logits, absolute", folder, model, sequences)
-    compare_training("SmolLM2-135M", folder, model, sequences[:1] + sequences[2:])
+    compare_training("SmolLM2-135M", folder, model, sequences)
 
 
 def parse_options():
