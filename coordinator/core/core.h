@@ -153,6 +153,8 @@ class Core {
   static void AddTask(const RunState& run, const std::string& group_stage, const PromptSet& prompts,
                       const PromptPick& pick, WorkSet* set);
   std::shared_ptr<const PromptSet> FindPrompts(const std::string& run, const std::string& dataset) const;
+  // The learner's numerics keys for the run's dtype (all of them where none names it): a worker must have one of them.
+  std::vector<std::string> KeysOf(const RunState& run) const;
   absl::Status CheckWorkerKeys(const std::vector<std::string>& keys) const;
   absl::Status DismissWorker(std::string id);
   // Why a group cannot be admitted: "" = it can. `malformed` tells a broken message from one of another lineage.

@@ -184,7 +184,9 @@ void Core::OpenWork(absl::Time now) {
     OpenEvaluation(*run, index, step);
   }
   const bool last = step >= StepsTotal(stage) || (state.finish_step >= 0 && step >= state.finish_step);
-  if (stage.has_rl() && !last) OpenTraining(*run, index, step + 1);
+  // A step that is covered has its batch behind it, though the version after it was not published (a stop at the last
+  // step).
+  if (stage.has_rl() && !last && step + 1 > run->CoveredStep(index)) OpenTraining(*run, index, step + 1);
   Advance(now);
 }
 

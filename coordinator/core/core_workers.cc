@@ -96,16 +96,24 @@ absl::StatusOr<v1::RegisterResponse> Core::Register(const v1::RegisterRequest& r
   return response;
 }
 
+std::vector<std::string> Core::KeysOf(const RunState& run) const {
+  const std::string dtype = run.spec().numerics().dtype() == v1::DTYPE_BF16 ? "/bf16/" : "/f32/";
+  std::vector<std::string> keys;
+  for (const std::string& key : learner_.numerics_keys) {
+    if (key.find(dtype) != std::string::npos) keys.push_back(key);
+  }
+  return keys.empty() ? learner_.numerics_keys : keys;
+}
+
 absl::Status Core::CheckWorkerKeys(const std::vector<std::string>& keys) const {
   const RunState* run = ActiveRun();
   if (run == nullptr || learner_.numerics_keys.empty()) return absl::OkStatus();
+  const std::vector<std::string> needed = KeysOf(*run);
   for (const std::string& key : keys) {
-    if (std::find(learner_.numerics_keys.begin(), learner_.numerics_keys.end(), key) != learner_.numerics_keys.end()) {
-      return absl::OkStatus();
-    }
+    if (std::find(needed.begin(), needed.end(), key) != needed.end()) return absl::OkStatus();
   }
-  return absl::FailedPreconditionError("numerics_keys: run '" + run->name() + "' needs one of " +
-                                       JoinKeys(learner_.numerics_keys) + ", got " + JoinKeys(keys));
+  return absl::FailedPreconditionError("numerics_keys: run '" + run->name() + "' needs one of " + JoinKeys(needed) +
+                                       ", got " + JoinKeys(keys));
 }
 
 // For a worker that registered before a learner did whose key it has not. Registering again will tell it what does not
@@ -179,6 +187,7 @@ std::string Core::Refusal(const v1::Group& group, const WorkSet& set, bool* malf
   }
   *malformed = false;
   const v1::PolicyVersion& version = set.context.version();
+  const std::vector<std::string> keys = KeysOf(*FindRun(set.context.run()));
   for (const v1::Trajectory& trajectory : group.trajectories()) {
     for (const v1::VersionSegment& segment : trajectory.segments()) {
       if (segment.version() != version.number() || segment.root_hash() != version.root_hash()) {
@@ -186,7 +195,6 @@ std::string Core::Refusal(const v1::Group& group, const WorkSet& set, bool* malf
                ", expected version " + std::to_string(version.number()) + " with " + version.root_hash();
       }
     }
-    const auto& keys = learner_.numerics_keys;
     if (!keys.empty() && std::find(keys.begin(), keys.end(), trajectory.numerics_key()) == keys.end()) {
       return "numerics key '" + trajectory.numerics_key() + "', expected one of " + JoinKeys(keys);
     }

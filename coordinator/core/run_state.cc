@@ -6,6 +6,13 @@
 #include "coordinator/core/stage_plan.h"
 
 namespace hone::coordinator {
+namespace {
+
+int32_t Covered(const StageState& stage) {
+  return stage.checkpoints.empty() ? 0 : std::min(stage.checkpoints.back().step, stage.steps_done);
+}
+
+}  // namespace
 
 RunState::RunState(const v1::RunCreated& record, absl::Time time)
     : spec_(record.spec()),
@@ -93,8 +100,7 @@ void RunState::ApplyStageFinished(const v1::StageFinished& record) {
 // A step's groups are needed until a checkpoint contains the step (a restarted learner takes them again) and its report
 // made figures of them.
 void RunState::ForgetCoveredSteps(StageState& stage) {
-  const int32_t checkpointed = stage.checkpoints.empty() ? 0 : stage.checkpoints.back().step;
-  const int32_t covered = std::min(checkpointed, stage.steps_done);
+  const int32_t covered = Covered(stage);
   stage.train_groups.erase(stage.train_groups.begin(), stage.train_groups.upper_bound(covered));
   stage.train_published.erase(stage.train_published.begin(), stage.train_published.upper_bound(covered));
   stage.train_last_group.erase(stage.train_last_group.begin(), stage.train_last_group.upper_bound(covered));
@@ -212,6 +218,8 @@ StageStart RunState::StartOf(int index) const {
   }
   return start;
 }
+
+int32_t RunState::CoveredStep(int index) const { return Covered(stage(index)); }
 
 const CheckpointEntry* RunState::NewestCheckpoint(int index) const {
   const auto& checkpoints = stage(index).checkpoints;

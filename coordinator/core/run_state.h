@@ -109,6 +109,8 @@ class RunState {
   // Start of stage `index`; all earlier stages must be finished. A skipped stage is transparent: who starts from it
   // starts from what it would have started from.
   StageStart StartOf(int index) const;
+  // Steps whose groups are no longer kept: a durable checkpoint contains them and they were reported.
+  int32_t CoveredStep(int index) const;
   // Newest durable checkpoint of the stage; nullptr where none.
   const CheckpointEntry* NewestCheckpoint(int index) const;
   // The checkpoint with the highest pass@1 (ties: the earliest); nullptr where none was evaluated and kept.

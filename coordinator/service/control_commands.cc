@@ -50,12 +50,14 @@ absl::Status CheckOutputFolder(const std::string& output_dir) {
 }  // namespace
 
 absl::StatusOr<v1::Run> Coordinator::Describe(const std::string& name) {
-  auto run = Execute([&](Core& core, absl::Time now) { return core.DescribeRun(PlainName(name), now); });
-  if (run.ok()) {
-    run->set_spec_hash(CanonicalSpecHash(run->spec()));
-    run->set_name(std::string(kRunPrefix) + run->name());
-  }
-  return run;
+  return Query([&](const Core& core, absl::Time now) -> absl::StatusOr<v1::Run> {
+    HONE_ASSIGN_OR_RETURN(v1::Run run, core.DescribeRun(PlainName(name), now));
+    std::string& hash = spec_hashes_[run.name()];
+    if (hash.empty()) hash = CanonicalSpecHash(run.spec());
+    run.set_spec_hash(hash);
+    run.set_name(std::string(kRunPrefix) + run.name());
+    return run;
+  });
 }
 
 absl::StatusOr<v1::Run> Coordinator::GetRun(const std::string& name) { return Describe(name); }
@@ -98,7 +100,7 @@ absl::StatusOr<v1::ListRunsResponse> Coordinator::ListRuns(const v1::ListRunsReq
   HONE_ASSIGN_OR_RETURN(const auto token, ParseToken(request.page_token()));
   HONE_ASSIGN_OR_RETURN(
       const std::vector<std::string> names,
-      Execute([](Core& core, absl::Time) -> absl::StatusOr<std::vector<std::string>> { return core.RunNames(); }));
+      Query([](const Core& core, absl::Time) -> absl::StatusOr<std::vector<std::string>> { return core.RunNames(); }));
   v1::ListRunsResponse response;
   const auto size = static_cast<size_t>(PageSize(request.page_size(), 50, 1000));
   size_t index = token.first < 0 ? 0 : static_cast<size_t>(token.first);
@@ -145,6 +147,7 @@ absl::Status Coordinator::WatchRun(const v1::WatchRunRequest& request, const Can
         state == v1::RUN_STATE_SUCCEEDED || state == v1::RUN_STATE_FAILED || state == v1::RUN_STATE_STOPPED;
     if (ended && caught_up && metrics.empty()) return absl::OkStatus();
     std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, absl::ToChronoNanoseconds(kWatchInterval), [&] { return closing_.load(); });
     changed_.wait_for(lock, std::chrono::seconds(1), [&] { return closing_.load() || change_count_ != seen; });
   }
   return absl::OkStatus();

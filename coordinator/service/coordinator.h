@@ -11,6 +11,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -33,6 +34,8 @@ class Coordinator {
  public:
   // A long poll waits at most this long, whatever it asks for.
   static constexpr absl::Duration kMaxWait = absl::Seconds(60);
+  // A watcher hears of changes at most this often.
+  static constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
   static constexpr size_t kMaxRequestBytes = 48u << 20;  // leaves room for a record around it (kMaxPayloadBytes)
 
   struct Options {
@@ -96,7 +99,10 @@ class Coordinator {
   // Runs `command(core, now)` under the lock and answers once everything it rests on is durable.
   template <typename F>
   auto Execute(F&& command) -> decltype(command(std::declval<Core&>(), absl::Time()));
-  // The same, again after each change until `done(answer)` or the wait is over.
+  // For commands that change nothing: nobody is woken.
+  template <typename F>
+  auto Query(F&& command) -> decltype(command(std::declval<const Core&>(), absl::Time()));
+  // Execute, again after each change until `done(answer)` or the wait is over.
   template <typename F, typename Done>
   auto Poll(absl::Duration wait, const Cancelled& cancelled, F&& command, Done&& done)
       -> decltype(command(std::declval<Core&>(), absl::Time()));
@@ -116,11 +122,12 @@ class Coordinator {
   std::unique_ptr<Reports> reports_;  // the projecting thread's own
 
   std::mutex mutex_;
-  std::condition_variable changed_;             // the core may answer differently now, or the projection went on
-  std::unique_ptr<Core> core_;                  // guarded by mutex_
-  int64_t change_count_ = 0;                    // guarded by mutex_
-  absl::Time last_now_ = absl::InfinitePast();  // guarded by mutex_
-  std::string last_obstacle_;                   // guarded by mutex_
+  std::condition_variable changed_;                 // the core may answer differently now, or the projection went on
+  std::unique_ptr<Core> core_;                      // guarded by mutex_
+  int64_t change_count_ = 0;                        // guarded by mutex_
+  absl::Time last_now_ = absl::InfinitePast();      // guarded by mutex_
+  std::string last_obstacle_;                       // guarded by mutex_
+  std::map<std::string, std::string> spec_hashes_;  // by run, guarded by mutex_; a spec never changes
   std::atomic<int64_t> projected_{0};
   std::atomic<bool> closing_{false};
 

@@ -22,6 +22,16 @@ auto Coordinator::Execute(F&& command) -> decltype(command(std::declval<Core&>()
   return answer;
 }
 
+template <typename F>
+auto Coordinator::Query(F&& command) -> decltype(command(std::declval<const Core&>(), absl::Time())) {
+  std::unique_lock lock(mutex_);
+  auto answer = command(*core_, Now());
+  const int64_t end = journal_->end();
+  lock.unlock();
+  if (absl::Status durable = journal_->WaitDurable(end); !durable.ok()) return durable;
+  return answer;
+}
+
 template <typename F, typename Done>
 auto Coordinator::Poll(absl::Duration wait, const Cancelled& cancelled, F&& command, Done&& done)
     -> decltype(command(std::declval<Core&>(), absl::Time())) {
