@@ -1,0 +1,203 @@
+#include "rollout_worker/finisher.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "base/crash_point.h"
+#include "base/logging.h"
+#include "hone/v1/coordinator.grpc.pb.h"
+#include "hone/v1/reward.grpc.pb.h"
+#include "rollout_worker/group_text.h"
+#include "rpc/channel.h"
+#include "rpc/membership.h"
+#include "rpc/retry.h"
+#include "rpc/status.h"
+
+namespace hone {
+namespace {
+
+constexpr absl::Duration kScoreDeadline = absl::Seconds(120);
+constexpr absl::Duration kSubmitDeadline = absl::Seconds(30);
+
+v1::ScoreGroupRequest MakeScoreRequest(const v1::TaskContext& context, const v1::Group& group) {
+  v1::ScoreGroupRequest request;
+  *request.mutable_rewards() = context.rewards();
+  request.set_prompt(group.prompt_text());
+  request.set_answer(group.answer());
+  request.set_language(group.language());
+  request.set_group_id(group.group_id());
+  for (const v1::Trajectory& trajectory : group.trajectories()) {
+    v1::Completion* completion = request.add_completions();
+    completion->set_text(trajectory.text());
+    completion->set_finish_reason(trajectory.finish_reason());
+    completion->set_token_count(trajectory.tokens_size());
+  }
+  return request;
+}
+
+void Drop(const std::string& reason, v1::Group* group) {
+  group->clear_trajectories();
+  group->set_state(v1::GROUP_STATE_DROPPED);
+  group->set_drop_reason(reason);
+}
+
+// The servers' answers that no repetition changes.
+bool IsFinal(const absl::Status& status) { return absl::IsInvalidArgument(status) || absl::IsUnimplemented(status); }
+
+}  // namespace
+
+Finisher::Finisher(Options options) : options_(std::move(options)) {
+  for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { Run(); });
+}
+
+Finisher::~Finisher() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void Finisher::Add(GeneratedGroup generated) {
+  {
+    std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(generated));
+  }
+  changed_.notify_one();
+}
+
+void Finisher::SetRewardAddresses(std::vector<std::string> addresses) {
+  if (addresses.empty()) return;
+  std::lock_guard lock(mutex_);
+  if (addresses == reward_addresses_) return;
+  reward_addresses_ = std::move(addresses);
+  reward_channels_.clear();
+}
+
+bool Finisher::cancelled() {
+  std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
+void Finisher::Run() {
+  for (;;) {
+    GeneratedGroup generated;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (stopping_) return;
+      generated = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    Finish(std::move(generated));
+  }
+}
+
+void Finisher::Finish(GeneratedGroup generated) {
+  v1::Group& group = generated.group;
+  if (group.state() == v1::GROUP_STATE_COMPLETE) {
+    MakeTrajectories(&generated);
+    HONE_CRASH_POINT("worker.before_score");
+    if (!Score(*generated.context, &group)) return;
+  }
+  HONE_CRASH_POINT("worker.before_submit");
+  if (!Submit(*generated.context, &group)) return;
+  HONE_CRASH_POINT("worker.after_submit");
+  options_.done(group.group_id());
+}
+
+void Finisher::MakeTrajectories(GeneratedGroup* generated) {
+  const bool opened = OpensThinking(generated->group.prompt_text());
+  for (size_t i = 0; i < generated->result.samples.size(); ++i) {
+    *generated->group.add_trajectories() =
+        MakeTrajectory(generated->result.samples[i], static_cast<int>(i), opened, *generated->text->tokenizer,
+                       generated->version, generated->numerics_key);
+  }
+}
+
+// Servers in turn; null where none is known.
+std::shared_ptr<grpc::Channel> Finisher::RewardChannel(size_t attempt) {
+  std::lock_guard lock(mutex_);
+  if (reward_addresses_.empty()) return nullptr;
+  if (attempt == 0) ++next_reward_;
+  const std::string& address = reward_addresses_[(next_reward_ + attempt) % reward_addresses_.size()];
+  std::shared_ptr<grpc::Channel>& channel = reward_channels_[address];
+  if (channel == nullptr) channel = CreateChannel(address);
+  return channel;
+}
+
+bool Finisher::Score(const v1::TaskContext& context, v1::Group* group) {
+  if (context.rewards().empty()) {
+    for (v1::Trajectory& trajectory : *group->mutable_trajectories()) {
+      trajectory.mutable_verdict()->set_state(v1::REWARD_STATE_SCORED);
+    }
+    return true;
+  }
+  const v1::ScoreGroupRequest request = MakeScoreRequest(context, *group);
+  const auto is_cancelled = [this] { return cancelled(); };
+  const absl::Time start = absl::Now();
+  for (int attempt = 0; !cancelled(); ++attempt) {
+    absl::Status status = absl::UnavailableError("no reward server is known yet");
+    v1::ScoreGroupResponse response;
+    if (const auto channel = RewardChannel(static_cast<size_t>(attempt)); channel != nullptr) {
+      grpc::ClientContext call;
+      SetDeadline(call, kScoreDeadline);
+      status = FromGrpc(v1::RewardService::NewStub(channel)->ScoreGroup(&call, request, &response));
+    }
+    if (status.ok() && response.verdicts_size() != group->trajectories_size()) {
+      status =
+          absl::InvalidArgumentError("the reward server gave " + std::to_string(response.verdicts_size()) +
+                                     " verdicts for " + std::to_string(group->trajectories_size()) + " completions");
+    }
+    if (status.ok()) {
+      for (int i = 0; i < group->trajectories_size(); ++i) {
+        group->mutable_trajectories(i)->mutable_verdict()->Swap(response.mutable_verdicts(i));
+      }
+      group->set_reward_seconds(absl::ToDoubleSeconds(absl::Now() - start));
+      return true;
+    }
+    if (IsFinal(status)) {
+      HONE_ERROR << "group " << group->group_id() << " cannot be scored: " << status.ToString();
+      Drop("reward: " + std::string(status.message()), group);
+      return true;
+    }
+    if (attempt == 3)
+      HONE_WARNING << "group " << group->group_id() << " waits for a reward server: " << status.ToString();
+    SleepUnless(is_cancelled, RetryPause(RetryPolicy(), attempt));
+  }
+  return false;
+}
+
+bool Finisher::Submit(const v1::TaskContext& context, v1::Group* group) {
+  const auto stub = v1::CoordinatorService::NewStub(options_.coordinator);
+  const auto is_cancelled = [this] { return cancelled(); };
+  for (int attempt = 0; !cancelled(); ++attempt) {
+    group->set_attempt(options_.newest_attempt(group->group_id(), group->attempt()));
+    v1::SubmitGroupRequest request;
+    request.set_member_id(options_.membership->member_id());
+    request.set_context_id(context.context_id());
+    *request.mutable_group() = *group;
+    grpc::ClientContext call;
+    SetDeadline(call, kSubmitDeadline);
+    v1::SubmitGroupResponse response;
+    const absl::Status status = FromGrpc(stub->SubmitGroup(&call, request, &response));
+    if (status.ok()) {
+      if (!response.accepted())
+        HONE_WARNING << "group " << group->group_id() << " was not accepted: " << response.reason();
+      return true;
+    }
+    if (IsFinal(status)) {
+      HONE_ERROR << "group " << group->group_id() << " was refused: " << status.ToString();
+      return true;
+    }
+    if (absl::IsNotFound(status)) options_.membership->ReportLost(request.member_id());
+    SleepUnless(is_cancelled, RetryPause(RetryPolicy(), attempt));
+  }
+  return false;
+}
+
+}  // namespace hone

@@ -1,0 +1,83 @@
+// What happens to a group once it is generated: made a record, scored by a reward server, handed in to the coordinator.
+// Runs beside generation.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/status.h"
+#include "hone/v1/trajectory.pb.h"
+#include "rollout_worker/loaded_model.h"
+
+namespace grpc {
+class Channel;
+}
+
+namespace hone {
+
+class Membership;
+
+// A generated group (or one that is dropped: then `group.state` says so and `result` is empty).
+struct GeneratedGroup {
+  v1::Group group;  // all but the trajectories
+  std::shared_ptr<const v1::TaskContext> context;
+  engine::GroupResult result;
+  std::shared_ptr<const ModelText> text;
+  WeightVersion version;
+  std::string numerics_key;
+};
+
+// Owns a small pool of threads. Thread-safe. Invariants:
+//   1. A group leaves only by an answer of the coordinator: calls are made again while reward server or coordinator are
+//   away.
+//   2. A transport failure never becomes a verdict.
+class Finisher {
+ public:
+  struct Options {
+    std::shared_ptr<grpc::Channel> coordinator;
+    Membership* membership = nullptr;  // must outlive this object
+    int threads = 2;
+    // Called from a pool thread when a group's way is over; the newest attempt of a group, asked for at the last
+    // moment.
+    std::function<void(uint64_t group_id)> done;
+    std::function<int32_t(uint64_t group_id, int32_t attempt)> newest_attempt;
+  };
+  explicit Finisher(Options options);
+  ~Finisher();  // gives up what is not handed in
+  Finisher(const Finisher&) = delete;
+  Finisher& operator=(const Finisher&) = delete;
+
+  void Add(GeneratedGroup generated);
+  // Living reward servers; an empty list changes nothing.
+  void SetRewardAddresses(std::vector<std::string> addresses);
+
+ private:
+  void Run();
+  bool cancelled();
+  void Finish(GeneratedGroup generated);
+  static void MakeTrajectories(GeneratedGroup* generated);
+  // False where the work is given up (shutting down).
+  bool Score(const v1::TaskContext& context, v1::Group* group);
+  bool Submit(const v1::TaskContext& context, v1::Group* group);
+  std::shared_ptr<grpc::Channel> RewardChannel(size_t attempt);
+
+  const Options options_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  // Guarded by mutex_.
+  bool stopping_ = false;
+  std::deque<GeneratedGroup> queue_;
+  std::vector<std::string> reward_addresses_;
+  size_t next_reward_ = 0;
+  std::map<std::string, std::shared_ptr<grpc::Channel>> reward_channels_;
+  std::vector<std::thread> threads_;  // last: they use all of the above
+};
+
+}  // namespace hone

@@ -1,0 +1,148 @@
+#include "rollout_worker/generate.h"
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/files.h"
+#include "kernels/random.h"
+#include "model/tokenizer/prompt_frame.h"
+
+namespace hone {
+namespace {
+
+constexpr const char* kModelFiles[] = {"config.json", "generation_config.json", "tokenizer.json",
+                                       "tokenizer_config.json"};
+
+const char* NameOf(engine::FinishReason reason) {
+  switch (reason) {
+    case engine::FinishReason::kEndOfSequence:
+      return "end_of_sequence";
+    case engine::FinishReason::kStopString:
+      return "stop_string";
+    case engine::FinishReason::kStopToken:
+      return "stop_token";
+    case engine::FinishReason::kLength:
+      break;
+  }
+  return "length";
+}
+
+absl::StatusOr<std::vector<int32_t>> EncodePrompt(const ModelText& text, const GenerateRequest& request,
+                                                  const std::string& prompt) {
+  if (request.chat && !text.chat_template.has_value()) return text.chat_template_status;
+  HONE_ASSIGN_OR_RETURN(
+      const std::string rendered,
+      model::RenderPrompt(request.chat ? model::PromptFrame::kChat : model::PromptFrame::kRaw, prompt, "",
+                          request.system_prompt, text.chat_template.has_value() ? &*text.chat_template : nullptr));
+  return text.tokenizer->Encode(rendered, /*parse_special=*/true);
+}
+
+GeneratedCompletion Describe(const engine::SampledCompletion& sample, int prompt_index, int sample_index,
+                             const ModelText& text) {
+  GeneratedCompletion completion = {.prompt_index = prompt_index,
+                                    .sample_index = sample_index,
+                                    .text = text.tokenizer->Decode(sample.tokens, /*skip_special=*/true),
+                                    .finish_reason = NameOf(sample.finish),
+                                    .tokens = static_cast<int>(sample.tokens.size())};
+  for (const float logprob : sample.logprobs) completion.mean_logprob += static_cast<double>(logprob);
+  if (completion.tokens > 0) completion.mean_logprob /= completion.tokens;
+  return completion;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LocalModel>> LocalModel::Open(const Options& options) {
+  if (!DirectoryExists(options.directory)) {
+    return absl::NotFoundError(absl::StrCat(options.directory, ": no such model folder"));
+  }
+  ModelFiles files;
+  for (const char* name : kModelFiles) {
+    const std::string path = JoinPath(options.directory, name);
+    if (!FileExists(path)) continue;
+    HONE_ASSIGN_OR_RETURN(files[name], ReadFile(path));
+  }
+  auto text = ReadModelText(files);
+  if (!text.ok()) return Annotate(text.status(), options.directory);
+  std::unique_ptr<LocalModel> model(new LocalModel());
+  model->text_ = *std::move(text);
+  model->ctx_ = kernels::KernelContext::Create(options.threads);
+  model->weights_ = std::make_unique<model::ComputeWeights>(*model->ctx_, model->text_->config, options.dtype,
+                                                            /*for_training=*/false);
+  HONE_ASSIGN_OR_RETURN(const model::FlatTensor masters,
+                        model::LoadParameters(model->text_->config, options.directory));
+  model->weights_->LoadAll(masters);
+  HONE_ASSIGN_OR_RETURN(model->engine_, engine::Engine::Create(*model->ctx_, *model->weights_,
+                                                               model->text_->tokenizer.get(), options.engine));
+  return model;
+}
+
+absl::StatusOr<GenerateReport> Generate(LocalModel* model, const GenerateRequest& request,
+                                        const std::function<void(const GenerateProgress&)>& progress) {
+  GenerateReport report;
+  std::vector<int64_t> handles;
+  const auto cancel_all = [&] {
+    for (const int64_t handle : handles) model->engine().Cancel(handle);
+  };
+  for (size_t i = 0; i < request.prompts.size(); ++i) {
+    engine::GroupRequest group = request.settings;
+    absl::StatusOr<std::vector<int32_t>> prompt = EncodePrompt(model->text(), request, request.prompts[i]);
+    absl::Status status = prompt.status();
+    if (prompt.ok()) {
+      group.id = i;
+      group.key = kernels::StreamKey(request.seed, "generate");
+      group.samples = request.samples;
+      group.prompt = *std::move(prompt);
+      report.prompt_tokens += static_cast<int64_t>(group.prompt.size());
+      const auto handle = model->engine().SubmitGroup(std::move(group));
+      status = handle.status();
+      if (handle.ok()) handles.push_back(*handle);
+    }
+    if (!status.ok()) {
+      cancel_all();
+      return Annotate(status, absl::StrCat("prompt ", i));
+    }
+  }
+  std::map<uint64_t, engine::GroupResult> results;
+  const absl::Time start = absl::Now();
+  const int64_t sampled_before = model->engine().stats().sampled_tokens;
+  while (!model->engine().idle()) {
+    for (engine::GroupResult& result : model->engine().Step()) results.emplace(result.id, std::move(result));
+    report.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    report.sampled_tokens = model->engine().stats().sampled_tokens - sampled_before;
+    if (progress) {
+      progress(
+          {static_cast<int>(results.size()), static_cast<int>(handles.size()), report.sampled_tokens, report.seconds});
+    }
+  }
+  for (const auto& [index, result] : results) {
+    for (size_t s = 0; s < result.samples.size(); ++s) {
+      report.completions.push_back(
+          Describe(result.samples[s], static_cast<int>(index), static_cast<int>(s), model->text()));
+    }
+  }
+  return report;
+}
+
+absl::StatusOr<std::vector<std::string>> ReadPromptFile(const std::string& path, const std::string& field) {
+  HONE_ASSIGN_OR_RETURN(const std::string contents, ReadFile(path));
+  std::vector<std::string> prompts;
+  std::istringstream lines(contents);
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const nlohmann::json row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!row.is_object() || !row.contains(field) || !row[field].is_string()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ":", number, ": expected a JSON object with a string field '", field, "'"));
+    }
+    prompts.push_back(row[field].get<std::string>());
+  }
+  if (prompts.empty()) return absl::InvalidArgumentError(absl::StrCat(path, ": no prompts"));
+  return prompts;
+}
+
+}  // namespace hone

@@ -1,0 +1,82 @@
+// Completions from a model folder, in this process: what `hone generate` does, and what the engine's benchmark
+// measures.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "kernels/ops.h"
+#include "model/model.h"
+#include "rollout_worker/engine/engine.h"
+#include "rollout_worker/loaded_model.h"
+
+namespace hone {
+
+// A Hugging Face folder with an engine over it. Not thread-safe.
+class LocalModel {
+ public:
+  struct Options {
+    std::string directory;
+    kernels::DType dtype = kernels::DType::kBf16;
+    int threads = 0;  // 0 = one per core
+    engine::Engine::Options engine;
+  };
+  // NOT_FOUND, INVALID_ARGUMENT: a file of the folder is missing or ill-formed (named).
+  static absl::StatusOr<std::unique_ptr<LocalModel>> Open(const Options& options);
+
+  engine::Engine& engine() { return *engine_; }
+  const ModelText& text() const { return *text_; }
+  std::string numerics_key() const { return ctx_->NumericsKey(weights_->dtype()); }
+
+ private:
+  LocalModel() = default;
+  std::unique_ptr<kernels::KernelContext> ctx_;
+  std::shared_ptr<const ModelText> text_;
+  std::unique_ptr<model::ComputeWeights> weights_;
+  std::unique_ptr<engine::Engine> engine_;  // after what it refers to
+};
+
+struct GenerateRequest {
+  std::vector<std::string> prompts;
+  bool chat = false;  // prompts are the user's messages, put into the model's chat template
+  std::optional<std::string> system_prompt;
+  int samples = 1;
+  uint64_t seed = 0;
+  engine::GroupRequest settings;  // sampling, limits and stops; the rest is filled in
+};
+
+struct GeneratedCompletion {
+  int prompt_index = 0;
+  int sample_index = 0;
+  std::string text;
+  std::string finish_reason;  // "end_of_sequence", "stop_string", "stop_token", "length"
+  int tokens = 0;
+  double mean_logprob = 0;
+};
+
+struct GenerateReport {
+  std::vector<GeneratedCompletion> completions;  // by prompt, then sample
+  int64_t prompt_tokens = 0;
+  int64_t sampled_tokens = 0;
+  double seconds = 0;
+};
+
+struct GenerateProgress {
+  int prompts_done = 0, prompts = 0;
+  int64_t sampled_tokens = 0;
+  double seconds = 0;
+};
+
+// INVALID_ARGUMENT names the prompt by its index. `progress` (may be empty) is called after each step.
+absl::StatusOr<GenerateReport> Generate(LocalModel* model, const GenerateRequest& request,
+                                        const std::function<void(const GenerateProgress&)>& progress);
+
+// The `field` of each line of a JSONL file. INVALID_ARGUMENT names the line.
+absl::StatusOr<std::vector<std::string>> ReadPromptFile(const std::string& path, const std::string& field);
+
+}  // namespace hone

@@ -1,0 +1,144 @@
+#include "rollout_worker/group_text.h"
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "model/tokenizer/prompt_frame.h"
+
+namespace hone {
+namespace {
+
+constexpr std::string_view kThinkOpen = "<think>";
+constexpr std::string_view kThinkClose = "</think>";
+
+model::PromptFrame FrameOf(v1::PromptTemplate prompt_template) {
+  switch (prompt_template) {
+    case v1::PROMPT_TEMPLATE_CHAT:
+      return model::PromptFrame::kChat;
+    case v1::PROMPT_TEMPLATE_R1_ZERO:
+      return model::PromptFrame::kR1Zero;
+    default:
+      return model::PromptFrame::kRaw;
+  }
+}
+
+int MaxNewTokens(const v1::SamplingSpec& sampling) {
+  return sampling.has_max_new_tokens() ? sampling.max_new_tokens() : 256;
+}
+
+v1::FinishReason ReasonOf(engine::FinishReason reason) {
+  switch (reason) {
+    case engine::FinishReason::kEndOfSequence:
+      return v1::FINISH_REASON_END_OF_SEQUENCE;
+    case engine::FinishReason::kStopString:
+      return v1::FINISH_REASON_STOP_STRING;
+    case engine::FinishReason::kStopToken:
+      return v1::FINISH_REASON_STOP_TOKEN;
+    case engine::FinishReason::kLength:
+      break;
+  }
+  return v1::FINISH_REASON_LENGTH;
+}
+
+}  // namespace
+
+absl::StatusOr<PreparedPrompt> PreparePrompt(const v1::GroupTask& task, const v1::TaskContext& context,
+                                             const ModelText& text) {
+  const model::PromptFrame frame = FrameOf(task.template_());
+  if (frame == model::PromptFrame::kChat && !text.chat_template.has_value()) return text.chat_template_status;
+  const std::optional<std::string> system =
+      task.has_system_prompt() ? std::optional<std::string>(task.system_prompt()) : std::nullopt;
+  PreparedPrompt prepared;
+  HONE_ASSIGN_OR_RETURN(prepared.text,
+                        model::RenderPrompt(frame, task.prompt().prompt(), task.prompt_suffix(), system,
+                                            text.chat_template.has_value() ? &*text.chat_template : nullptr));
+  prepared.tokens = text.tokenizer->Encode(prepared.text, /*parse_special=*/true);
+  if (prepared.tokens.empty()) return absl::InvalidArgumentError("the prompt has no token");
+  const int64_t room = int64_t{text.config.max_positions} - MaxNewTokens(context.sampling());
+  const int64_t limit = context.max_prompt_tokens() > 0 ? std::min<int64_t>(context.max_prompt_tokens(), room) : room;
+  const int64_t count = static_cast<int64_t>(prepared.tokens.size());
+  if (count <= limit) return prepared;
+  if (context.overlong() == v1::OVERLONG_POLICY_TRUNCATE_LEFT && limit > 0) {
+    prepared.tokens.erase(prepared.tokens.begin(),
+                          prepared.tokens.begin() + static_cast<std::ptrdiff_t>(count - limit));
+    return prepared;
+  }
+  return absl::OutOfRangeError(absl::StrCat(
+      context.overlong() == v1::OVERLONG_POLICY_FAIL ? "overlong: fail: " : "overlong: ", "the prompt has ", count,
+      " tokens, at most ", std::max<int64_t>(limit, 0), " fit (context ", text.config.max_positions,
+      ", max_new_tokens ", MaxNewTokens(context.sampling()), ", max_prompt_tokens ", context.max_prompt_tokens(), ")"));
+}
+
+engine::GroupRequest MakeGroupRequest(const v1::SamplingSpec& sampling, std::vector<int32_t> prompt) {
+  engine::GroupRequest request;
+  request.prompt = std::move(prompt);
+  request.sampling.temperature = sampling.has_temperature() ? static_cast<float>(sampling.temperature()) : 1.0f;
+  request.sampling.top_k = sampling.top_k();
+  request.sampling.top_p = sampling.has_top_p() ? static_cast<float>(sampling.top_p()) : 1.0f;
+  request.sampling.min_p = static_cast<float>(sampling.min_p());
+  request.max_new_tokens = MaxNewTokens(sampling);
+  request.min_new_tokens = sampling.min_new_tokens();
+  request.stop_token_ids.assign(sampling.stop_token_ids().begin(), sampling.stop_token_ids().end());
+  request.stop_strings.assign(sampling.stop().begin(), sampling.stop().end());
+  return request;
+}
+
+v1::Trajectory MakeTrajectory(const engine::SampledCompletion& completion, int sample_index, bool opened,
+                              const model::Tokenizer& tokenizer, const WeightVersion& version,
+                              const std::string& numerics_key) {
+  v1::Trajectory trajectory;
+  const int count = static_cast<int>(completion.tokens.size());
+  trajectory.set_sample_index(sample_index);
+  trajectory.mutable_tokens()->Add(completion.tokens.begin(), completion.tokens.end());
+  trajectory.mutable_rollout_logprobs()->Add(completion.logprobs.begin(), completion.logprobs.end());
+  v1::SourceRun* source = trajectory.add_sources();
+  source->set_source(v1::TOKEN_SOURCE_SAMPLED);
+  source->set_count(count);
+  v1::VersionSegment* segment = trajectory.add_segments();
+  segment->set_version(version.number);
+  segment->set_root_hash(version.root_hash);
+  segment->set_count(count);
+  segment->set_replayable(true);
+  v1::Turn* turn = trajectory.add_turns();
+  turn->set_token_count(count);
+  turn->set_role("assistant");
+  trajectory.set_finish_reason(ReasonOf(completion.finish));
+  trajectory.set_text(tokenizer.Decode(completion.tokens));
+  const bool ended = completion.finish == engine::FinishReason::kEndOfSequence ||
+                     completion.finish == engine::FinishReason::kStopToken;
+  trajectory.set_thinking_tokens(ThinkingTokens(
+      std::span(completion.tokens).first(completion.tokens.size() - (ended ? 1 : 0)), opened, tokenizer));
+  trajectory.set_numerics_key(numerics_key);
+  return trajectory;
+}
+
+int ThinkingTokens(std::span<const int32_t> tokens, bool opened, const model::Tokenizer& tokenizer) {
+  std::string bytes;
+  std::vector<size_t> starts;
+  starts.reserve(tokens.size());
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (i > 0 && tokenizer.JoinsWithSpace()) bytes += ' ';
+    starts.push_back(bytes.size());
+    bytes += tokenizer.TokenBytes(tokens[i]);
+  }
+  size_t begin = 0;
+  if (!opened) {
+    begin = bytes.find(kThinkOpen);
+    if (begin == std::string::npos) return 0;
+    begin += kThinkOpen.size();
+  }
+  const size_t end = std::min(bytes.find(kThinkClose, begin), bytes.size());
+  return static_cast<int>(std::count_if(starts.begin(), starts.end(),
+                                        [begin, end](size_t start) { return start >= begin && start < end; }));
+}
+
+bool OpensThinking(const std::string& prompt_text) {
+  const size_t end = prompt_text.find_last_not_of(" \t\r\n");
+  if (end == std::string::npos || end + 1 < kThinkOpen.size()) return false;
+  return prompt_text.compare(end + 1 - kThinkOpen.size(), kThinkOpen.size(), kThinkOpen) == 0;
+}
+
+}  // namespace hone

@@ -1,0 +1,40 @@
+// Between texts and tokens: a task's prompt on its way into the engine, a completion on its way out.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "hone/v1/trajectory.pb.h"
+#include "rollout_worker/engine/engine.h"
+#include "rollout_worker/loaded_model.h"
+
+namespace hone {
+
+struct PreparedPrompt {
+  std::string text;  // after the template
+  std::vector<int32_t> tokens;
+};
+
+// Renders and tokenizes the task's prompt. OUT_OF_RANGE: too long for the context's policy (its message is the group's
+// drop reason); INVALID_ARGUMENT: no chat template, or no token at all.
+absl::StatusOr<PreparedPrompt> PreparePrompt(const v1::GroupTask& task, const v1::TaskContext& context,
+                                             const ModelText& text);
+
+// The engine's request for a prepared task.
+engine::GroupRequest MakeGroupRequest(const v1::SamplingSpec& sampling, std::vector<int32_t> prompt);
+
+// The record of a completion. `opened` is true where the prompt's text ends inside a think block.
+v1::Trajectory MakeTrajectory(const engine::SampledCompletion& completion, int sample_index, bool opened,
+                              const model::Tokenizer& tokenizer, const WeightVersion& version,
+                              const std::string& numerics_key);
+
+// Tokens inside the first think block, the tags not counted: up to </think>, or to the end where it is never closed.
+int ThinkingTokens(std::span<const int32_t> tokens, bool opened, const model::Tokenizer& tokenizer);
+
+// True where a prompt's text opens a think block as its last words.
+bool OpensThinking(const std::string& prompt_text);
+
+}  // namespace hone

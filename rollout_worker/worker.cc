@@ -1,0 +1,358 @@
+#include "rollout_worker/worker.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/crash_point.h"
+#include "base/logging.h"
+#include "hone/v1/coordinator.grpc.pb.h"
+#include "rollout_worker/finisher.h"
+#include "rollout_worker/group_text.h"
+#include "rollout_worker/lease_table.h"
+#include "rollout_worker/loaded_model.h"
+#include "rollout_worker/rollout_service.h"
+#include "rpc/channel.h"
+#include "rpc/membership.h"
+#include "rpc/retry.h"
+#include "rpc/server.h"
+#include "rpc/status.h"
+#include "weight_sync/weight_receiver.h"
+
+namespace hone {
+namespace {
+
+using kernels::DType;
+using kernels::KernelContext;
+
+constexpr absl::Duration kLeaseWait = absl::Seconds(1);  // long poll: also how soon a given-up lease is given back
+constexpr absl::Duration kLeaseDeadline = absl::Seconds(6);
+constexpr absl::Duration kIdlePause = absl::Milliseconds(50);
+constexpr absl::Duration kFetchTimeout = absl::Minutes(5);
+constexpr absl::Duration kFetchFailurePause = absl::Milliseconds(300);
+constexpr absl::Duration kGaugePeriod = absl::Seconds(1);
+constexpr int kMinMaxBatchTokens = 512;  // a step's budget beside its sequences, for prompts
+
+DType DTypeOf(const v1::TaskContext& context) { return context.dtype() == v1::DTYPE_BF16 ? DType::kBf16 : DType::kF32; }
+
+// The task's group record, without trajectories.
+v1::Group GroupOf(const LeasedTask& leased, const PreparedPrompt& prompt) {
+  v1::Group group;
+  group.set_run(leased.context->run());
+  group.set_stage(leased.context->stage());
+  group.set_group_id(leased.task.group_id());
+  group.set_attempt(leased.task.attempt());
+  group.set_prompt_id(leased.task.prompt().id());
+  group.mutable_prompt_tokens()->Add(prompt.tokens.begin(), prompt.tokens.end());
+  group.set_state(v1::GROUP_STATE_COMPLETE);
+  group.set_prompt_text(prompt.text);
+  group.set_answer(leased.task.prompt().answer());
+  group.set_language(leased.task.prompt().language());
+  group.set_worker(Membership::DefaultMemberName());
+  return group;
+}
+
+// A group in the engine.
+struct Generating {
+  LeasedTask leased;
+  v1::Group group;
+  absl::Time start;
+};
+
+}  // namespace
+
+struct Worker::Impl {
+  Impl(const Options& o, std::unique_ptr<KernelContext> context)
+      : options(o),
+        ctx(std::move(context)),
+        channel(CreateChannel(o.coordinator)),
+        model(*ctx, {.page_tokens = o.page_tokens,
+                     .kv_cache_bytes = int64_t{o.kv_memory_mib} << 20,
+                     .max_batch_sequences = o.max_sequences,
+                     .max_batch_tokens = std::max(kMinMaxBatchTokens, 2 * o.max_sequences)}),
+        service([this] { leases.Wake(); }, [this](DType dtype) { return ctx->NumericsKey(dtype); }) {}
+
+  absl::Status Start();
+  void LeaseLoop();
+  absl::Status LeaseOnce(const Membership::Identity& identity);
+  void AdmitTasks();
+  void LoadFor(const v1::TaskContext& context);
+  void StartTask(LeasedTask leased);
+  void Dispatch(engine::GroupResult result);
+  void DropStaleWork();
+  void UpdateGauges();
+  bool stop_requested() const { return stopping.load(); }
+
+  const Options options;
+  const std::unique_ptr<KernelContext> ctx;
+  const std::shared_ptr<grpc::Channel> channel;
+  LeaseTable leases;
+  LoadedModel model;  // the generating thread only
+  GrpcWeightReceiver receiver;
+  RolloutServer service;
+  std::unique_ptr<RpcServer> server;
+  std::unique_ptr<Membership> membership;
+  std::unique_ptr<Finisher> finisher;
+
+  // The generating thread only.
+  std::map<int64_t, Generating> generating;  // by engine handle
+  int64_t generation = 0;                    // registration that the leases belong to
+  std::string last_failure;
+  absl::Time gauge_time = absl::Now();
+  int64_t gauge_tokens = 0;
+
+  std::atomic<bool> stopping{false};
+  std::mutex lease_mutex;
+  grpc::ClientContext* lease_call = nullptr;  // guarded by lease_mutex
+  std::thread lease_thread;
+};
+
+Worker::Worker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Worker::~Worker() {
+  impl_->stopping = true;
+  {
+    std::lock_guard lock(impl_->lease_mutex);
+    if (impl_->lease_call != nullptr) impl_->lease_call->TryCancel();
+  }
+  impl_->leases.Wake();
+  if (impl_->lease_thread.joinable()) impl_->lease_thread.join();
+  impl_->finisher.reset();
+  impl_->service.Stop();
+  if (impl_->server != nullptr) impl_->server->Shutdown(absl::Seconds(1));
+  impl_->membership.reset();
+}
+
+std::string Worker::address() const { return impl_->server->address(); }
+
+absl::StatusOr<std::unique_ptr<Worker>> Worker::Create(const Options& options) {
+  const auto positive = [](const char* name, int value) {
+    return value > 0
+               ? absl::OkStatus()
+               : absl::InvalidArgumentError(absl::StrCat("--", name, ": expected a positive number, got ", value));
+  };
+  HONE_RETURN_IF_ERROR(positive("kv_memory_mib", options.kv_memory_mib));
+  HONE_RETURN_IF_ERROR(positive("max_sequences", options.max_sequences));
+  if (options.page_tokens <= 0 || options.page_tokens % kernels::kBlockTokens != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("--page_tokens: expected a positive multiple of ",
+                                                   kernels::kBlockTokens, ", got ", options.page_tokens));
+  }
+  auto impl = std::make_unique<Impl>(options, KernelContext::Create(options.threads));
+  HONE_RETURN_IF_ERROR(impl->Start());
+  return std::unique_ptr<Worker>(new Worker(std::move(impl)));
+}
+
+absl::Status Worker::Impl::Start() {
+  HONE_ASSIGN_OR_RETURN(
+      server, RpcServer::Start({.listen = options.listen, .address_file = options.address_file}, {service.service()}));
+  membership = Membership::Start({.channel = channel,
+                                  .role = v1::MEMBER_ROLE_ROLLOUT_WORKER,
+                                  .address = server->address(),
+                                  .numerics_keys = {ctx->NumericsKey(DType::kF32), ctx->NumericsKey(DType::kBf16)}});
+  finisher = std::make_unique<Finisher>(Finisher::Options{
+      .coordinator = channel,
+      .membership = membership.get(),
+      .done = [this](uint64_t id) { leases.Remove(id); },
+      .newest_attempt = [this](uint64_t id, int32_t attempt) { return leases.NewestAttempt(id, attempt); }});
+  lease_thread = std::thread([this] { LeaseLoop(); });
+  return absl::OkStatus();
+}
+
+// ------------------------------------------------------------------------------------------------ leasing
+
+void Worker::Impl::LeaseLoop() {
+  const auto is_stopping = [this] { return stop_requested(); };
+  int failures = 0;
+  while (!stop_requested()) {
+    const auto identity = membership->WaitUntilRegistered(is_stopping);
+    if (!identity.ok()) continue;  // refused for now (Membership keeps asking) or stopping
+    const absl::Status status = LeaseOnce(*identity);
+    if (status.ok()) {
+      failures = 0;
+      continue;
+    }
+    if (absl::IsNotFound(status)) membership->ReportLost(identity->member_id);
+    if (failures == 3) HONE_INFO << "leasing groups: " << status.ToString();
+    SleepUnless(is_stopping, RetryPause(RetryPolicy(), failures++));
+  }
+}
+
+absl::Status Worker::Impl::LeaseOnce(const Membership::Identity& identity) {
+  // A quarter more than fit at once: successors of finished sequences are there before they are needed.
+  const int credit = leases.Credit(options.max_sequences + options.max_sequences / 4);
+  v1::LeaseGroupsRequest request;
+  request.set_member_id(identity.member_id);
+  request.set_max_groups(credit);
+  request.mutable_wait()->set_seconds(credit > 0 ? absl::ToInt64Seconds(kLeaseWait) : 0);
+  for (const uint64_t id : leases.Held()) request.add_holding(id);
+  grpc::ClientContext call;
+  SetDeadline(call, kLeaseDeadline);
+  {
+    std::lock_guard lock(lease_mutex);
+    if (stop_requested()) return absl::CancelledError("shutting down");
+    lease_call = &call;
+  }
+  v1::LeaseGroupsResponse response;
+  const absl::Status status =
+      FromGrpc(v1::CoordinatorService::NewStub(channel)->LeaseGroups(&call, request, &response));
+  {
+    std::lock_guard lock(lease_mutex);
+    lease_call = nullptr;
+  }
+  HONE_RETURN_IF_ERROR(status);
+  finisher->SetRewardAddresses({response.reward_addresses().begin(), response.reward_addresses().end()});
+  // Leases of a membership that is over are void: the new one is asked instead.
+  if (membership->identity().generation == identity.generation) leases.Add(response);
+  // Without credit this call only renews leases and learns of reward servers.
+  if (credit == 0) leases.WaitForChange(kLeaseWait);
+  return absl::OkStatus();
+}
+
+// ------------------------------------------------------------------------------------------------ generating
+
+absl::Status Worker::Run(const std::function<bool()>& cancelled) {
+  Impl& w = *impl_;
+  while (!cancelled()) {
+    w.DropStaleWork();
+    w.service.Admit(&w.model);
+    w.AdmitTasks();
+    w.UpdateGauges();
+    engine::Engine* engine = w.model.engine();
+    if (engine == nullptr || engine->idle()) {
+      w.leases.WaitForChange(kIdlePause);
+      continue;
+    }
+    for (engine::GroupResult& result : engine->Step()) {
+      if (!w.service.Deliver(&result, w.model)) w.Dispatch(std::move(result));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// After a registration the leases of before are void; what is generated already is handed in all the same.
+void Worker::Impl::DropStaleWork() {
+  const int64_t current = membership->identity().generation;
+  if (current == generation) return;
+  if (generation > 0) {
+    leases.DropUnfinished();
+    for (const auto& [handle, work] : generating) model.engine()->Cancel(handle);
+    generating.clear();
+  }
+  generation = current;
+}
+
+void Worker::Impl::AdmitTasks() {
+  for (;;) {
+    const std::shared_ptr<const v1::TaskContext> next = leases.NextContext();
+    if (next == nullptr) return;
+    const bool loaded = model.Holds(next->run(), next->version().number(), next->version().root_hash(), DTypeOf(*next));
+    if (!loaded) {
+      // Weights change only between groups: what is in work is finished by the version that began it.
+      if (!generating.empty() || service.busy()) return;
+      LoadFor(*next);
+      continue;
+    }
+    for (std::optional<LeasedTask> task; (task = leases.Take(next.get())).has_value();) StartTask(*std::move(task));
+  }
+}
+
+void Worker::Impl::LoadFor(const v1::TaskContext& context) {
+  const absl::Time start = absl::Now();
+  const WeightReceiver::Request request = {.address = context.weights_address(),
+                                           .run = context.run(),
+                                           .version = context.version().number(),
+                                           .root_hash = context.version().root_hash(),
+                                           .timeout = kFetchTimeout,
+                                           .cancelled = [this] { return stop_requested(); }};
+  absl::Status status;
+  if (auto snapshot = receiver.Receive(request); snapshot.ok()) {
+    status = model.Load(**snapshot, DTypeOf(context));
+    if (status.ok()) {
+      if (const absl::Status told = receiver.Acknowledge(request, membership->member_id(), **snapshot); !told.ok()) {
+        HONE_DEBUG << "acknowledging version " << request.version << ": " << told.ToString();
+      }
+    }
+  } else {
+    status = snapshot.status();
+  }
+  if (status.ok()) {
+    HONE_DEBUG << "version " << request.version << " of run " << request.run << " loaded in "
+               << absl::ToDoubleSeconds(absl::Now() - start) << " s";
+    last_failure.clear();
+    return;
+  }
+  // The coordinator leases these again, with the address of whoever serves the version then.
+  const int dropped = leases.DropQueued(context);
+  if (status.ToString() != last_failure) {
+    last_failure = status.ToString();
+    HONE_WARNING << "version " << request.version << " of run " << request.run << " cannot be had, " << dropped
+                 << " leases are given back: " << last_failure;
+  }
+  SleepUnless([this] { return stop_requested(); }, kFetchFailurePause);
+}
+
+void Worker::Impl::StartTask(LeasedTask leased) {
+  const uint64_t id = leased.task.group_id();
+  const absl::StatusOr<PreparedPrompt> prompt = PreparePrompt(leased.task, *leased.context, *model.text());
+  absl::Status status = prompt.status();
+  if (status.ok()) {
+    engine::GroupRequest request = MakeGroupRequest(leased.context->sampling(), prompt->tokens);
+    request.id = id;
+    request.key = kernels::StreamKey(leased.context->run_seed(), leased.context->stage().c_str());
+    request.samples = std::max(1, leased.context->group_size());
+    HONE_CRASH_POINT("worker.before_generate");
+    const absl::StatusOr<int64_t> handle = model.engine()->SubmitGroup(std::move(request));
+    status = handle.status();
+    if (status.ok()) {
+      v1::Group group = GroupOf(leased, *prompt);
+      generating[*handle] = {std::move(leased), std::move(group), absl::Now()};
+      return;
+    }
+  }
+  // A prompt that cannot be generated is a result, with its reason.
+  v1::Group group = GroupOf(leased, {});
+  group.set_state(v1::GROUP_STATE_DROPPED);
+  group.set_drop_reason(std::string(status.message()));
+  leases.StartFinishing(id);
+  finisher->Add({.group = std::move(group), .context = leased.context});
+}
+
+void Worker::Impl::Dispatch(engine::GroupResult result) {
+  const auto it = generating.find(result.handle);
+  if (it == generating.end()) return;
+  Generating work = std::move(it->second);
+  generating.erase(it);
+  work.group.set_generate_seconds(absl::ToDoubleSeconds(absl::Now() - work.start));
+  leases.StartFinishing(result.id);
+  finisher->Add({.group = std::move(work.group),
+                 .context = work.leased.context,
+                 .result = std::move(result),
+                 .text = model.text(),
+                 .version = model.version(),
+                 .numerics_key = ctx->NumericsKey(model.dtype())});
+}
+
+void Worker::Impl::UpdateGauges() {
+  const absl::Time now = absl::Now();
+  if (now - gauge_time < kGaugePeriod) return;
+  const engine::Engine::Stats stats = model.engine() == nullptr ? engine::Engine::Stats() : model.engine()->stats();
+  // A new engine counts from 0.
+  const int64_t tokens =
+      stats.sampled_tokens >= gauge_tokens ? stats.sampled_tokens - gauge_tokens : stats.sampled_tokens;
+  membership->SetGauge("tokens_per_s", static_cast<double>(tokens) / absl::ToDoubleSeconds(now - gauge_time));
+  membership->SetGauge("running_sequences", stats.running_sequences);
+  membership->SetGauge("kv_use", stats.kv_use);
+  membership->SetGauge("preemptions", static_cast<double>(stats.preemptions));
+  gauge_time = now;
+  gauge_tokens = stats.sampled_tokens;
+}
+
+}  // namespace hone
