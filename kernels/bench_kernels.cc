@@ -1,12 +1,13 @@
 // Times the ops at the shapes of SmolLM2-135M (bf16) and of the small world (fp32).
 //
-//   bench_kernels [--threads N] [--path NAME] [--seconds S per row] [--filter TEXT] [--json FILE]
+//   bench_kernels [--threads N] [--path NAME] [--seconds S per row] [--filter TEXT] [--clock wall|cpu] [--json FILE]
 //
 // A row: median, fastest and slowest of repeated runs, the rate, and for products its share of the measured limit: the
 // same path's tiles on operands that stay in L1, all threads at once. Operands of memory-bound rows are larger than the
 // caches. JSON rows carry name, value, unit, min, max, peer, peer_value, ratio; the peer of a product is that limit.
+#include <time.h>
+
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -36,7 +37,15 @@ struct Row {
   double peer_value;  // 0: none
 };
 
-double Seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+// Wall time, or with --clock cpu the processor time of all threads: on a shared machine, with one thread, the steadier
+// figure.
+bool cpu_clock = false;
+
+double Seconds() {
+  timespec t;
+  clock_gettime(cpu_clock ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
 
 class Bench {
  public:
@@ -240,11 +249,15 @@ int Main(int argc, char** argv) {
       options.seconds = std::atof(value);
     } else if (value != nullptr && flag == "--filter") {
       options.filter = value;
+    } else if (value != nullptr && flag == "--clock") {
+      cpu_clock = std::string(value) == "cpu";
     } else if (value != nullptr && flag == "--json") {
       options.json = value;
     } else {
-      std::fprintf(stderr, "usage: %s [--threads N] [--path NAME] [--seconds S] [--filter TEXT] [--json FILE]\n",
-                   argv[0]);
+      std::fprintf(
+          stderr,
+          "usage: %s [--threads N] [--path NAME] [--seconds S] [--filter TEXT] [--clock wall|cpu] [--json FILE]\n",
+          argv[0]);
       return 2;
     }
   }

@@ -31,6 +31,9 @@ inline int64_t GrainFor(int64_t elements_per_item) {
   return elements_per_item <= 0 ? kElementsPerChunk : CeilDiv(kElementsPerChunk, elements_per_item);
 }
 
+// Panels that one task packs from columns: 512 bytes of each row at a time.
+inline constexpr int64_t kPackedPanels = 8;
+
 // Steps of a bf16 row of k values, padded.
 inline int64_t Bf16Steps(int64_t k) { return RoundUp(CeilDiv(k, 2), kStepAlign); }
 

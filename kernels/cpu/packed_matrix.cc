@@ -1,6 +1,7 @@
 // Weights laid out for the GEMM tiles: panels of 16 columns of the product (rows of w), each [steps][16]; fp32 steps
 // are K, bf16 steps are pairs of K padded with zeros to a multiple of 16.
-#include <cstring>
+#include <algorithm>
+#include <cstddef>
 
 #include "base/check.h"
 #include "kernels/bf16.h"
@@ -53,14 +54,16 @@ void PackedMatrix::PackTransposed(const KernelContext& ctx, const float* w, int6
   const int64_t steps = StepsOf(n, dtype), panels = CeilDiv(k, 16), panel_dwords = steps * 16;
   storage_.Resize(static_cast<size_t>(panels * panel_dwords) * 4);
   const cpu::KernelTable& table = cpu::TableOf(ctx);
-  ctx.pool().ParallelFor(panels, cpu::GrainFor(panel_dwords), [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      std::byte* out = storage_.data() + p * panel_dwords * 4;
-      const int valid = static_cast<int>(std::min<int64_t>(16, k - p * 16));
+  const int64_t groups = CeilDiv(panels, cpu::kPackedPanels);
+  ctx.pool().ParallelFor(groups, cpu::GrainFor(cpu::kPackedPanels * panel_dwords), [&](int64_t begin, int64_t end) {
+    for (int64_t group = begin; group < end; ++group) {
+      const int64_t first = group * cpu::kPackedPanels;
+      const int64_t columns = std::min(k - first * 16, cpu::kPackedPanels * 16);
+      std::byte* out = storage_.data() + first * panel_dwords * 4;
       if (dtype == DType::kF32) {
-        table.pack_columns_f32(w + p * 16, ld, valid, n, false, reinterpret_cast<float*>(out));
+        table.pack_columns_f32(w + first * 16, ld, columns, n, false, reinterpret_cast<float*>(out));
       } else {
-        table.pack_columns_bf16(w + p * 16, ld, valid, n, steps, reinterpret_cast<uint32_t*>(out));
+        table.pack_columns_bf16(w + first * 16, ld, columns, n, steps, reinterpret_cast<uint32_t*>(out));
       }
     }
   });

@@ -8,7 +8,6 @@ namespace hone::kernels {
 namespace {
 
 using cpu::CeilDiv;
-using cpu::RoundUp;
 
 constexpr int64_t kRowBlock =
     512;  // rows summed in one accumulator before dw is touched: part of the numerics contract
@@ -38,22 +37,23 @@ void GemmWeightGradient(const KernelContext& ctx, const float* dy, int64_t ld_dy
     const int64_t rows = std::min(kRowBlock, m - block);
     const int64_t steps = pairs ? cpu::Bf16Steps(rows) : rows;
     const bool small = rows * n * k < 400 * 1000;
-    const int64_t panels = n_panels + k_panels;
-    pool.ParallelFor(panels, small ? panels : cpu::GrainFor(16 * rows), [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p) {
-        const bool of_dy = p < n_panels;
-        const int64_t panel = of_dy ? p : p - n_panels;
-        const float* source = (of_dy ? dy + block * ld_dy : x + block * ld_x) + panel * 16;
+    const int64_t dy_groups = CeilDiv(n_panels, cpu::kPackedPanels),
+                  groups = dy_groups + CeilDiv(k_panels, cpu::kPackedPanels);
+    pool.ParallelFor(groups, small ? groups : 1, [&](int64_t begin, int64_t end) {
+      for (int64_t group = begin; group < end; ++group) {
+        const bool of_dy = group < dy_groups;
+        const int64_t panel = (of_dy ? group : group - dy_groups) * cpu::kPackedPanels;
         const int64_t ld = of_dy ? ld_dy : ld_x;
-        const int valid = static_cast<int>(std::min<int64_t>(16, (of_dy ? n : k) - panel * 16));
+        const int64_t columns = std::min((of_dy ? n : k) - panel * 16, cpu::kPackedPanels * 16);
+        const float* source = (of_dy ? dy + block * ld_dy : x + block * ld_x) + panel * 16;
         float* out = (of_dy ? dy_panels : x_panels) + panel * steps * 16;
         if (pairs) {
-          table.pack_columns_bf16(source, ld, valid, rows, steps, reinterpret_cast<uint32_t*>(out));
+          table.pack_columns_bf16(source, ld, columns, rows, steps, reinterpret_cast<uint32_t*>(out));
           if (of_dy && table.bf16_operand == cpu::Bf16Operand::kTiles) {
-            table.transpose_blocks(reinterpret_cast<uint32_t*>(out), steps / 16);
+            table.transpose_blocks(reinterpret_cast<uint32_t*>(out), CeilDiv(columns, 16) * steps / 16);
           }
         } else {
-          table.pack_columns_f32(source, ld, valid, rows, bf16, out);
+          table.pack_columns_f32(source, ld, columns, rows, bf16, out);
         }
       }
     });

@@ -109,16 +109,27 @@ void PackRowsBf16(const float* w, int64_t ld, int valid, int64_t k, int64_t step
   }
 }
 
-void PackColumnsF32(const float* w, int64_t ld, int valid, int64_t k, bool round, float* out) {
+// Rows are read along their whole width: a walk down 16 columns would touch a new page with every row.
+void PackColumnsF32(const float* w, int64_t ld, int64_t columns, int64_t k, bool round, float* out) {
   for (int64_t s = 0; s < k; ++s) {
-    const V x = valid == kLanes ? Load(w + s * ld) : LoadN(w + s * ld, valid);
-    Store(out + s * kLanes, round ? RoundToBf16(x) : x);
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      const int64_t left = columns - j;
+      const V x = left >= kLanes ? Load(w + s * ld + j) : LoadN(w + s * ld + j, static_cast<int>(left));
+      Store(out + j * k + s * kLanes, round ? RoundToBf16(x) : x);
+    }
   }
 }
 
-void PackColumnsBf16(const float* w, int64_t ld, int valid, int64_t k, int64_t steps, uint32_t* out) {
-  auto row = [&](int64_t i) { return i >= k ? Zero() : valid == kLanes ? Load(w + i * ld) : LoadN(w + i * ld, valid); };
-  for (int64_t s = 0; s < steps; ++s) StoreInt(out + s * kLanes, OperandPairs(row(2 * s), row(2 * s + 1)));
+void PackColumnsBf16(const float* w, int64_t ld, int64_t columns, int64_t k, int64_t steps, uint32_t* out) {
+  auto load = [&](int64_t i, int64_t j) {
+    const float* p = w + i * ld + j;
+    return i >= k ? Zero() : columns - j >= kLanes ? Load(p) : LoadN(p, static_cast<int>(columns - j));
+  };
+  for (int64_t s = 0; s < steps; ++s) {
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      StoreInt(out + j * steps + s * kLanes, OperandPairs(load(2 * s, j), load(2 * s + 1, j)));
+    }
+  }
 }
 
 void TransposeBlocks(uint32_t* blocks, int64_t count) {

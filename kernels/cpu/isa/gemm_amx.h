@@ -37,8 +37,23 @@ inline void StoreTile(const float* sums, float* c, int64_t ldc, int64_t rows, in
   }
 }
 
+// Lines of a later B tile: the hardware's prefetcher stops at each page, and panels are page after page.
+inline void PrefetchTile(const uint32_t* tile) {
+  for (int line = 0; line < 16; ++line) __builtin_prefetch(tile + line * 16, 0, 2);
+}
+inline constexpr int64_t kPrefetchAhead = 4 * 256;  // dwords, per panel: four tiles
+
+// The lines of C that a block will write, asked for before its sums begin: stores that miss would stall after them.
+inline void PrefetchOutput(float* c, int64_t ldc, int64_t rows, int64_t columns) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; j += 16) __builtin_prefetch(c + i * ldc + j, 1, 3);
+  }
+}
+
 // 32 rows by 32 columns (the second panel or row group may be partly outside: rows and columns say what is stored).
-inline void TwoByTwo(const GemmBlock& g, int64_t i, int64_t j) {
+// `fetch_next`: ask for the next two panels of B on the way.
+inline void TwoByTwo(const GemmBlock& g, int64_t i, int64_t j, bool fetch_next) {
+  PrefetchOutput(g.c + i * g.ldc + j, g.ldc, MinOf(32, g.m - i), MinOf(32, g.n - j));
   const auto* a = static_cast<const uint32_t*>(g.a) + i * g.steps;
   const auto* b = static_cast<const uint32_t*>(g.b) + j / 16 * g.b_panel_stride;
   const int64_t a_group = 16 * g.steps, b_panel = g.b_panel_stride;
@@ -55,6 +70,10 @@ inline void TwoByTwo(const GemmBlock& g, int64_t i, int64_t j) {
     _tile_dpbf16ps(1, 4, 7);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
+    if (fetch_next) {
+      PrefetchTile(b + 2 * b_panel + s * 16);
+      PrefetchTile(b + 3 * b_panel + s * 16);
+    }
   }
   float* c = g.c + i * g.ldc + j;
   const int64_t rows = MinOf(32, g.m - i), columns = MinOf(32, g.n - j);
@@ -89,6 +108,9 @@ inline void OneByMany(const GemmBlock& g, int64_t i, int64_t j) {
   _tile_zero(2);
   _tile_zero(3);
   for (int64_t s = 0; s < g.steps; s += 16) {
+    if constexpr (kPanels == 4) {
+      for (int p = 0; p < 4; ++p) PrefetchTile(b + p * panel + s * 16 + kPrefetchAhead);
+    }
     _tile_loadd(4, a + s * 16, 64);
     _tile_loadd(5, b + s * 16, 64);
     _tile_dpbf16ps(0, 4, 5);
@@ -125,7 +147,7 @@ inline void GemmOnTiles(const GemmBlock& g) {
   for (int64_t j = 0; j < g.n && paired_rows > 0; j += 32) {
     for (int64_t i = 0; i < paired_rows; i += 32) {
       if (g.n - j > 16) {
-        TwoByTwo(g, i, j);
+        TwoByTwo(g, i, j, i + 32 == paired_rows && g.n - j > 64);
       } else {
         OneByMany<1>(g, i, j);
         OneByMany<1>(g, i + 16, j);

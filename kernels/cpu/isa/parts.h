@@ -15,8 +15,8 @@ void ConvertOperand(const float* a, int64_t lda, int64_t m, int64_t begin, int64
 void ConvertRow(const float* row, int64_t k, int64_t steps, void* out);
 void PackRowsF32(const float* w, int64_t ld, int valid, int64_t k, float* out);
 void PackRowsBf16(const float* w, int64_t ld, int valid, int64_t k, int64_t steps, uint32_t* out);
-void PackColumnsF32(const float* w, int64_t ld, int valid, int64_t k, bool round, float* out);
-void PackColumnsBf16(const float* w, int64_t ld, int valid, int64_t k, int64_t steps, uint32_t* out);
+void PackColumnsF32(const float* w, int64_t ld, int64_t columns, int64_t k, bool round, float* out);
+void PackColumnsBf16(const float* w, int64_t ld, int64_t columns, int64_t k, int64_t steps, uint32_t* out);
 void TransposeBlocks(uint32_t* blocks, int64_t count);
 void ColumnSums(const float* x, int64_t ld, int64_t rows, int64_t n, float* sums);
 

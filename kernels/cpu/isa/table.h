@@ -112,9 +112,10 @@ struct KernelTable {
   // One panel from 16 rows of w (rows >= `valid` are 0): out[s][16].
   void (*pack_rows_f32)(const float* w, int64_t ld, int valid, int64_t k, float* out);
   void (*pack_rows_bf16)(const float* w, int64_t ld, int valid, int64_t k, int64_t steps, uint32_t* out);
-  // One panel from 16 columns of w [k][>= valid]: the transpose.
-  void (*pack_columns_f32)(const float* w, int64_t ld, int valid, int64_t k, bool round, float* out);
-  void (*pack_columns_bf16)(const float* w, int64_t ld, int valid, int64_t k, int64_t steps, uint32_t* out);
+  // Panels from the columns of w [k][columns], the transpose: panel p at out + p * steps * 16 (fp32: k * 16); columns
+  // beyond are 0.
+  void (*pack_columns_f32)(const float* w, int64_t ld, int64_t columns, int64_t k, bool round, float* out);
+  void (*pack_columns_bf16)(const float* w, int64_t ld, int64_t columns, int64_t k, int64_t steps, uint32_t* out);
   void (*transpose_blocks)(uint32_t* blocks, int64_t count);  // each 16 x 16 block of dwords in place
   void (*column_sums)(const float* x, int64_t ld, int64_t rows, int64_t n, float* sums);  // sums[j] += sum_i x[i, j]
 
