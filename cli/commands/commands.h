@@ -20,6 +20,7 @@ int RunStop(const Args& args);
 int RunPause(const Args& args);
 int RunResume(const Args& args);
 int RunExport(const Args& args);
+int RunGenerate(const Args& args);
 int RunModelImport(const Args& args);
 int RunModelHash(const Args& args);
 int RunDataMake(const Args& args);

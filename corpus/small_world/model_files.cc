@@ -6,6 +6,8 @@
 namespace hone::corpus {
 namespace {
 
+// initializer_range: 0.05, about what 1 / sqrt(3 * 128) gives. With the usual 0.02 the base model is 100 steps behind
+// after 300 of its 600 steps (loss 1.34 against 1.04).
 std::string Config() {
   return absl::StrCat(R"({
   "architectures": ["LlamaForCausalLM"],
@@ -16,7 +18,7 @@ std::string Config() {
   "head_dim": 32,
   "hidden_act": "silu",
   "hidden_size": 128,
-  "initializer_range": 0.02,
+  "initializer_range": 0.05,
   "intermediate_size": 256,
   "max_position_embeddings": 128,
   "mlp_bias": false,

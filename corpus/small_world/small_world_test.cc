@@ -117,7 +117,7 @@ TEST(SmallWorld, FilesAreTheSameBytesEverywhere) {
       {"pretrain.jsonl", "3c6dae872bdf7265c1cb490d1479bf99dc6d78af12288d0d525b5ddc84de86bd"},
       {"train.jsonl", "3ef92b7fa038bfeca59e64d1c18f6706ef926514f3bf2148b225ce1eb51f772e"},
       {"test.jsonl", "cd49b8b5dd3755829de05a4cd1492af20de57c94c10cda41844e0be6932990b5"},
-      {"model/config.json", "494446910744df97611f6ff2a8a83227031ed518ecac788f15d3fafd58dd6399"},
+      {"model/config.json", "d21b10ef7bc22b5d456c58ca58fe66e4a881d7388028df880df11daa4ff1d8a7"},
       {"model/tokenizer.json", "8e11b19ab1285df5f34dd12c86425380754ee2e9bad70a3df546e23782e00605"},
   };
   for (const auto& [name, sha] : expected) EXPECT_EQ(Sha256Hex(File(name)), sha) << name;
