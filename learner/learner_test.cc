@@ -46,7 +46,7 @@ class RunningLearner {
     learner_ = *std::move(learner);
     thread_ = std::thread([this] { status_ = learner_->Run(); });
   }
-  ~RunningLearner() { Stop(); }
+  ~RunningLearner() { Stop().IgnoreError(); }
   absl::Status Stop() {
     stop_ = true;
     return Join();
@@ -108,7 +108,7 @@ TEST_F(LearnerTest, PretrainingLowersTheLossAndPublishesOnlyItsEnd) {
   ExpectDone(record, 30);
   EXPECT_EQ(record.published.size(), 1u);
   ASSERT_EQ(record.metrics.size(), 30u);
-  EXPECT_LT(record.metrics.at(30).at("train/loss"), record.metrics.at(1).at("train/loss") - 0.5);
+  EXPECT_LT(record.metrics.at(30).at("loss"), record.metrics.at(1).at("loss") - 0.5);
   for (const char* name : {"actor/lr", "actor/grad_norm", "train/tokens", "train/seconds", "train/tokens_per_s",
                            "time/update", "time/publish", "memory/peak_rss_bytes"}) {
     EXPECT_EQ(record.metrics.at(5).count(name), 1u) << name;

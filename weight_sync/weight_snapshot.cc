@@ -21,12 +21,17 @@ std::shared_ptr<const WeightSnapshot> MakeSnapshot(const kernels::KernelContext&
                                                    const model::ModelConfig& config, const model::FlatTensor& masters,
                                                    kernels::DType dtype, WeightVersion version, ModelFiles files) {
   const model::ParameterLayout layout(config);
-  const size_t element_bytes = dtype == kernels::DType::kBf16 ? 2 : 4;
+  const auto sent_dtype = [dtype](const model::ParameterInfo& parameter) {
+    return parameter.shape.size() > 1 ? dtype : kernels::DType::kF32;
+  };
+  const auto size_bytes = [&](const model::ParameterInfo& parameter) {
+    return static_cast<size_t>(parameter.size) * (sent_dtype(parameter) == kernels::DType::kBf16 ? 2 : 4);
+  };
   std::vector<size_t> offsets;
   size_t total = 0;
   for (const model::ParameterInfo& parameter : layout.entries()) {
     offsets.push_back(total);
-    total += (static_cast<size_t>(parameter.size) * element_bytes + kAlignment - 1) / kAlignment * kAlignment;
+    total += (size_bytes(parameter) + kAlignment - 1) / kAlignment * kAlignment;
   }
   kernels::AlignedBuffer<std::byte> storage(total);
   std::vector<WeightTensor> tensors(offsets.size());
@@ -34,15 +39,15 @@ std::shared_ptr<const WeightSnapshot> MakeSnapshot(const kernels::KernelContext&
     const model::ParameterInfo& parameter = layout.entries()[i];
     const float* values = masters.data() + parameter.offset;
     std::byte* bytes = storage.data() + offsets[i];
-    if (dtype == kernels::DType::kBf16) {
+    if (sent_dtype(parameter) == kernels::DType::kBf16) {
       kernels::RoundToBf16(context, values, parameter.size, reinterpret_cast<uint16_t*>(bytes));
     } else {
       std::memcpy(bytes, values, static_cast<size_t>(parameter.size) * sizeof(float));
     }
     tensors[i] = {.name = parameter.name,
                   .shape = parameter.shape,
-                  .dtype = dtype,
-                  .bytes = {bytes, static_cast<size_t>(parameter.size) * element_bytes}};
+                  .dtype = sent_dtype(parameter),
+                  .bytes = {bytes, size_bytes(parameter)}};
   }
   context.pool().ParallelFor(static_cast<int64_t>(tensors.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) tensors[i].sha256 = Sha256Hex(AsText(tensors[i].bytes));

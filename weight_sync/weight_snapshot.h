@@ -8,8 +8,9 @@
 
 namespace hone {
 
-// A copy of `masters` in `dtype` (bf16: rounded to nearest even, as the kernels round), hashed. version.root_hash may
-// be "" where dtype is fp32: the content hash is it.
+// A copy of `masters` as ComputeWeights of `dtype` read them, hashed: matrices in `dtype` (bf16: rounded to nearest
+// even, as the kernels round), vectors (norms and biases) in fp32 always, because the ops take them so.
+// version.root_hash may be "" where dtype is fp32: the content hash is it.
 std::shared_ptr<const WeightSnapshot> MakeSnapshot(const kernels::KernelContext& context,
                                                    const model::ModelConfig& config, const model::FlatTensor& masters,
                                                    kernels::DType dtype, WeightVersion version, ModelFiles files);
