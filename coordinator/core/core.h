@@ -95,7 +95,10 @@ class Core {
   // ---- members and rollout workers
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request, absl::Time now);
   absl::Status Heartbeat(const v1::HeartbeatRequest& request, absl::Time now);
-  absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request, absl::Time now);
+  // `again`: the same call, asked before without finding tasks. What it says of `holding` may be old by then and is not
+  // used.
+  absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request, bool again,
+                                                      absl::Time now);
   absl::StatusOr<v1::SubmitGroupResponse> SubmitGroup(const v1::SubmitGroupRequest& request, absl::Time now);
 
   // ---- the learner

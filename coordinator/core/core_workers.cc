@@ -140,14 +140,15 @@ absl::Status Core::Heartbeat(const v1::HeartbeatRequest& request, absl::Time now
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::LeaseGroupsResponse> Core::LeaseGroups(const v1::LeaseGroupsRequest& request, absl::Time now) {
+absl::StatusOr<v1::LeaseGroupsResponse> Core::LeaseGroups(const v1::LeaseGroupsRequest& request, bool again,
+                                                          absl::Time now) {
   MemberState* member = members_.Find(request.member_id());
   if (member == nullptr || member->role != v1::MEMBER_ROLE_ROLLOUT_WORKER) return UnknownMember(request.member_id());
   if (request.max_groups() < 0) {
     return absl::InvalidArgumentError("max_groups: expected at least 0, got " + std::to_string(request.max_groups()));
   }
   member->last_seen = now;
-  leases_.ReleaseExcept(request.member_id(), {request.holding().begin(), request.holding().end()});
+  if (!again) leases_.ReleaseExcept(request.member_id(), {request.holding().begin(), request.holding().end()});
   leases_.Renew(request.member_id(), now + options_.lease);
   v1::LeaseGroupsResponse response;
   *response.mutable_lease() = ToProtoDuration(options_.lease);

@@ -282,7 +282,7 @@ std::string Transcript::Lease(const Arguments& arguments) {
   std::istringstream holding(arguments.Text("holding", ""));
   std::string alias;
   while (std::getline(holding, alias, ',')) request.add_holding(leased_.at(alias).task.group_id());
-  const auto response = core_->LeaseGroups(request, now_);
+  const auto response = core_->LeaseGroups(request, false, now_);
   if (!response.ok()) return DescribeStatus(response.status());
   if (response->tasks().empty()) return "nothing to do\n";
   std::string output;

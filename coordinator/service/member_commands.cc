@@ -1,4 +1,6 @@
 // The commands of CoordinatorService.
+#include <utility>
+
 #include "base/crash_point.h"
 #include "base/logging.h"
 #include "base/status.h"
@@ -40,7 +42,11 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
                                                                  const Cancelled& cancelled) {
   return Poll(
       FromProtoDuration(request.wait()), cancelled,
-      [&](Core& core, absl::Time now) { return core.LeaseGroups(request, now); },
+      [&, again = false](Core& core, absl::Time now) mutable -> absl::StatusOr<v1::LeaseGroupsResponse> {
+        // Tasks given to nobody would wait until they are leased again.
+        if (cancelled && cancelled()) return absl::CancelledError("the caller is gone");
+        return core.LeaseGroups(request, std::exchange(again, true), now);
+      },
       [](const v1::LeaseGroupsResponse& response) { return response.tasks_size() > 0; });
 }
 
