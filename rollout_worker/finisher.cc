@@ -2,6 +2,7 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/support/status.h>
 
 #include <utility>
 
@@ -57,6 +58,7 @@ Finisher::~Finisher() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
+    for (grpc::ClientContext* call : calls_) call->TryCancel();
   }
   changed_.notify_all();
   for (std::thread& thread : threads_) thread.join();
@@ -81,6 +83,20 @@ void Finisher::SetRewardAddresses(std::vector<std::string> addresses) {
 bool Finisher::cancelled() {
   std::lock_guard lock(mutex_);
   return stopping_;
+}
+
+absl::Status Finisher::Invoke(absl::Duration deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call) {
+  grpc::ClientContext context;
+  SetDeadline(context, deadline);
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) return absl::CancelledError("shutting down");
+    calls_.insert(&context);
+  }
+  const absl::Status status = FromGrpc(call(&context));
+  std::lock_guard lock(mutex_);
+  calls_.erase(&context);
+  return status;
 }
 
 void Finisher::Run() {
@@ -144,9 +160,9 @@ bool Finisher::Score(const v1::TaskContext& context, v1::Group* group) {
     absl::Status status = absl::UnavailableError("no reward server is known yet");
     v1::ScoreGroupResponse response;
     if (const auto channel = RewardChannel(static_cast<size_t>(attempt)); channel != nullptr) {
-      grpc::ClientContext call;
-      SetDeadline(call, kScoreDeadline);
-      status = FromGrpc(v1::RewardService::NewStub(channel)->ScoreGroup(&call, request, &response));
+      status = Invoke(kScoreDeadline, [&](grpc::ClientContext* call) {
+        return v1::RewardService::NewStub(channel)->ScoreGroup(call, request, &response);
+      });
     }
     if (status.ok() && response.verdicts_size() != group->trajectories_size()) {
       status =
@@ -181,10 +197,9 @@ bool Finisher::Submit(const v1::TaskContext& context, v1::Group* group) {
     request.set_member_id(options_.membership->member_id());
     request.set_context_id(context.context_id());
     *request.mutable_group() = *group;
-    grpc::ClientContext call;
-    SetDeadline(call, kSubmitDeadline);
     v1::SubmitGroupResponse response;
-    const absl::Status status = FromGrpc(stub->SubmitGroup(&call, request, &response));
+    const absl::Status status =
+        Invoke(kSubmitDeadline, [&](grpc::ClientContext* call) { return stub->SubmitGroup(call, request, &response); });
     if (status.ok()) {
       if (!response.accepted())
         HONE_WARNING << "group " << group->group_id() << " was not accepted: " << response.reason();

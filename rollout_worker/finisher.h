@@ -8,17 +8,21 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "base/status.h"
 #include "hone/v1/trajectory.pb.h"
 #include "rollout_worker/loaded_model.h"
 
 namespace grpc {
 class Channel;
-}
+class ClientContext;
+class Status;
+}  // namespace grpc
 
 namespace hone {
 
@@ -61,6 +65,8 @@ class Finisher {
  private:
   void Run();
   bool cancelled();
+  // Makes one call that the destructor can cancel.
+  absl::Status Invoke(absl::Duration deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call);
   void Finish(GeneratedGroup generated);
   static void MakeTrajectories(GeneratedGroup* generated);
   // False where the work is given up (shutting down).
@@ -74,6 +80,7 @@ class Finisher {
   // Guarded by mutex_.
   bool stopping_ = false;
   std::deque<GeneratedGroup> queue_;
+  std::set<grpc::ClientContext*> calls_;
   std::vector<std::string> reward_addresses_;
   size_t next_reward_ = 0;
   std::map<std::string, std::shared_ptr<grpc::Channel>> reward_channels_;

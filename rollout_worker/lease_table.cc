@@ -121,9 +121,13 @@ int LeaseTable::Credit(int target_sequences) {
   return load_sequences_ >= target_sequences ? 0 : (target_sequences - load_sequences_ + group_size_ - 1) / group_size_;
 }
 
-void LeaseTable::WaitForChange(absl::Duration timeout) {
+uint64_t LeaseTable::changes() {
+  std::lock_guard lock(mutex_);
+  return changes_;
+}
+
+void LeaseTable::WaitForChange(uint64_t seen, absl::Duration timeout) {
   std::unique_lock lock(mutex_);
-  const uint64_t seen = changes_;
   changed_.wait_for(lock, std::chrono::microseconds(absl::ToInt64Microseconds(timeout)),
                     [&] { return changes_ != seen; });
 }

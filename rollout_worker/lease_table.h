@@ -46,8 +46,11 @@ class LeaseTable {
   int32_t NewestAttempt(uint64_t group_id, int32_t attempt);
   // How many more groups are wanted, to keep `target_sequences` in the engine or in its queue.
   int Credit(int target_sequences);
-  // Waits until something was added, dropped or finished, or the time is over.
-  void WaitForChange(absl::Duration timeout);
+  // Counts additions, drops, ends and Wake calls. Read it before looking at the table, so that WaitForChange misses
+  // nothing.
+  uint64_t changes();
+  // Waits until `changes()` is no longer `seen`, or the time is over.
+  void WaitForChange(uint64_t seen, absl::Duration timeout);
   void Wake();
 
  private:

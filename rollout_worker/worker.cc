@@ -103,6 +103,7 @@ struct Worker::Impl {
   std::unique_ptr<Finisher> finisher;
 
   // The generating thread only.
+  std::function<bool()> run_cancelled;
   std::map<int64_t, Generating> generating;  // by engine handle
   int64_t generation = 0;                    // registration that the leases belong to
   std::string last_failure;
@@ -187,6 +188,7 @@ void Worker::Impl::LeaseLoop() {
 
 absl::Status Worker::Impl::LeaseOnce(const Membership::Identity& identity) {
   // A quarter more than fit at once: successors of finished sequences are there before they are needed.
+  const uint64_t seen = leases.changes();
   const int credit = leases.Credit(options.max_sequences + options.max_sequences / 4);
   v1::LeaseGroupsRequest request;
   request.set_member_id(identity.member_id);
@@ -212,7 +214,7 @@ absl::Status Worker::Impl::LeaseOnce(const Membership::Identity& identity) {
   // Leases of a membership that is over are void: the new one is asked instead.
   if (membership->identity().generation == identity.generation) leases.Add(response);
   // Without credit this call only renews leases and learns of reward servers.
-  if (credit == 0) leases.WaitForChange(kLeaseWait);
+  if (credit == 0) leases.WaitForChange(seen, kLeaseWait);
   return absl::OkStatus();
 }
 
@@ -220,14 +222,16 @@ absl::Status Worker::Impl::LeaseOnce(const Membership::Identity& identity) {
 
 absl::Status Worker::Run(const std::function<bool()>& cancelled) {
   Impl& w = *impl_;
+  w.run_cancelled = cancelled;
   while (!cancelled()) {
+    const uint64_t seen = w.leases.changes();
     w.DropStaleWork();
     w.service.Admit(&w.model);
     w.AdmitTasks();
     w.UpdateGauges();
     engine::Engine* engine = w.model.engine();
     if (engine == nullptr || engine->idle()) {
-      w.leases.WaitForChange(kIdlePause);
+      w.leases.WaitForChange(seen, kIdlePause);
       continue;
     }
     for (engine::GroupResult& result : engine->Step()) {
@@ -271,7 +275,7 @@ void Worker::Impl::LoadFor(const v1::TaskContext& context) {
                                            .version = context.version().number(),
                                            .root_hash = context.version().root_hash(),
                                            .timeout = kFetchTimeout,
-                                           .cancelled = [this] { return stop_requested(); }};
+                                           .cancelled = run_cancelled};
   absl::Status status;
   if (auto snapshot = receiver.Receive(request); snapshot.ok()) {
     status = model.Load(**snapshot, DTypeOf(context));
@@ -296,7 +300,7 @@ void Worker::Impl::LoadFor(const v1::TaskContext& context) {
     HONE_WARNING << "version " << request.version << " of run " << request.run << " cannot be had, " << dropped
                  << " leases are given back: " << last_failure;
   }
-  SleepUnless([this] { return stop_requested(); }, kFetchFailurePause);
+  SleepUnless(run_cancelled, kFetchFailurePause);
 }
 
 void Worker::Impl::StartTask(LeasedTask leased) {
