@@ -120,7 +120,8 @@ TEST_F(Up, ARunSurvivesKillsAndInterruptionsWithTheSameWeights) {
   const Result status = Hone("status", "status --output json --coordinator up-b");
   ASSERT_EQ(status.exit, kExitOk) << status.err;
   int killed = 0;
-  for (const auto& member : nlohmann::json::parse(status.out)["members"]) {
+  const nlohmann::json members = nlohmann::json::parse(status.out)["members"];
+  for (const auto& member : members) {
     const std::string name = member["name"];  // host:pid
     ASSERT_EQ(kill(std::stoi(name.substr(name.rfind(':') + 1)), SIGKILL), 0) << name;
     ++killed;
