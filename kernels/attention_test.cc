@@ -186,10 +186,15 @@ TEST_P(AttentionTest, BackwardMatchesTheReference) {
                                  batch.q.data(), model.q_width(), batch.k.data(), batch.v.data(), model.kv_width(),
                                  d_o.data(), batch.starts, edq.data(), edk.data(), edv.data());
     // As forward, times |dp| <= |do| |v| about 2 E, the sums over queries and heads.
-    const double tolerance = ForwardTolerance(model, 70) * 2 * model.head_dim * (model.heads / model.kv_heads);
-    EXPECT_TRUE(Near(dq, edq, tolerance, 0, model.head_dim)) << "E " << model.head_dim;
-    EXPECT_TRUE(Near(dk, edk, tolerance, 0, model.head_dim)) << "E " << model.head_dim;
-    EXPECT_TRUE(Near(dv, edv, tolerance, 0, model.head_dim)) << "E " << model.head_dim;
+    const double fp32 = ForwardTolerance(model, 70) * 2 * model.head_dim * (model.heads / model.kv_heads);
+    // On AMX dO, P and dS are rounded to bf16: 2^-9 of each term, of sums whose terms partly cancel.
+    const bool rounded = GetParam() == IsaPath::kAmxBf16 && model.dtype == DType::kBf16;
+    for (const auto& [actual, expected] : {std::pair{&dq, &edq}, std::pair{&dk, &edk}, std::pair{&dv, &edv}}) {
+      double largest = 0;
+      for (float x : *expected) largest = std::max(largest, std::fabs(double{x}));
+      EXPECT_TRUE(Near(*actual, *expected, rounded ? fp32 + 0x1p-7 * largest : fp32, 0, model.head_dim))
+          << "E " << model.head_dim;
+    }
     if (::testing::Test::HasFailure()) return;
   }
 }

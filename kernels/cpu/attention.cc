@@ -226,9 +226,15 @@ size_t AttentionScratch(int rows, int head_dim) {
 }
 
 size_t AttentionBackwardScratch(int64_t tokens, int head_dim) {
-  constexpr int64_t kQueryBlock = 32;
+  // The larger of what attention_backward.cc and attention_backward_amx.h take.
+  constexpr int64_t kQueryBlock = 32, kTileQueries = 64;
   const int64_t padded_dim = RoundUp(head_dim, 16), keys = RoundUp(tokens, 16);
-  return static_cast<size_t>(3 * keys * padded_dim + 2 * kQueryBlock * padded_dim + 2 * kQueryBlock * keys);
+  const int64_t plain = 3 * keys * padded_dim + 2 * kQueryBlock * padded_dim + 2 * kQueryBlock * keys;
+  const int64_t wide = RoundUp(head_dim, 32), tile_keys = RoundUp(tokens, 32), steps = Bf16Steps(head_dim);
+  const int64_t tiles = 2 * tile_keys * steps + wide * tile_keys / 2 + 2 * kTileQueries * steps + wide * kTileQueries +
+                        kTileQueries * tile_keys / 2 + tile_keys * kTileQueries / 2 + 2 * kTileQueries * tile_keys +
+                        2 * tile_keys * wide;
+  return static_cast<size_t>(std::max(plain, tiles));
 }
 
 }  // namespace cpu

@@ -6,6 +6,10 @@
 // sums go by head, then query, ascending. (The algebra is that of FlashAttention, arXiv:2205.14135, appendix B.)
 #include "kernels/cpu/isa/parts.h"
 
+#if defined(__AMX_BF16__)
+#include "kernels/cpu/isa/attention_backward_amx.h"
+#endif
+
 namespace hone::kernels::cpu::HONE_ISA {
 namespace {
 
@@ -23,10 +27,11 @@ void CopyRows(const float* x, int64_t ld, int64_t rows, int64_t n, bool round, f
   }
 }
 
+}  // namespace
+
 // P and dS of one query row over `columns` keys of which the first `visible` count. s holds S and receives P; dp holds
 // dP and receives dS.
-inline void RowGradient(float* s, float* dp, int64_t visible, int64_t columns, float scale, float log_sum_exp,
-                        float dot) {
+void RowGradient(float* s, float* dp, int64_t visible, int64_t columns, float scale, float log_sum_exp, float dot) {
   for (int64_t j = 0; j < columns; j += kLanes) {
     V p = Zero(), ds = Zero();
     if (j < visible) {
@@ -44,9 +49,10 @@ inline void RowGradient(float* s, float* dp, int64_t visible, int64_t columns, f
   }
 }
 
-}  // namespace
-
 void AttendBackward(const AttentionBackwardTask& t) {
+#if defined(__AMX_BF16__)
+  if (t.bf16) return BackwardOnTiles(t).Run();
+#endif
   const int64_t tokens = t.tokens, dim = t.head_dim;
   const int64_t padded = RoundUp(dim, kLanes), keys = RoundUp(tokens, kLanes);
   float* free = t.scratch;

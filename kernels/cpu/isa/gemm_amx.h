@@ -57,10 +57,18 @@ inline void TwoByTwo(const GemmBlock& g, int64_t i, int64_t j, bool fetch_next) 
   const auto* a = static_cast<const uint32_t*>(g.a) + i * g.steps;
   const auto* b = static_cast<const uint32_t*>(g.b) + j / 16 * g.b_panel_stride;
   const int64_t a_group = 16 * g.steps, b_panel = g.b_panel_stride;
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
+  float* c = g.c + i * g.ldc + j;
+  if (g.mode == CMode::kContinue) {
+    _tile_loadd(0, c, g.ldc * 4);
+    _tile_loadd(1, c + 16, g.ldc * 4);
+    _tile_loadd(2, c + 16 * g.ldc, g.ldc * 4);
+    _tile_loadd(3, c + 16 * g.ldc + 16, g.ldc * 4);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
   for (int64_t s = 0; s < g.steps; s += 16) {
     _tile_loadd(6, b + s * 16, 64);
     _tile_loadd(4, a + s * 16, 64);
@@ -75,9 +83,8 @@ inline void TwoByTwo(const GemmBlock& g, int64_t i, int64_t j, bool fetch_next) 
       PrefetchTile(b + 3 * b_panel + s * 16);
     }
   }
-  float* c = g.c + i * g.ldc + j;
   const int64_t rows = MinOf(32, g.m - i), columns = MinOf(32, g.n - j);
-  if (rows == 32 && columns == 32 && g.mode == CMode::kStore && g.bias == nullptr) {
+  if (rows == 32 && columns == 32 && g.mode != CMode::kAddAfter && g.bias == nullptr) {
     _tile_stored(0, c, g.ldc * 4);
     _tile_stored(1, c + 16, g.ldc * 4);
     _tile_stored(2, c + 16 * g.ldc, g.ldc * 4);
@@ -138,6 +145,7 @@ inline void OneByMany(const GemmBlock& g, int64_t i, int64_t j) {
   }
 }
 
+// CMode::kContinue: m and n must be multiples of 32.
 inline void GemmOnTiles(const GemmBlock& g) {
   // The compiler does not see that tile loads read memory.
   asm volatile("" ::: "memory");

@@ -1,0 +1,20 @@
+# Fails if an object of an instruction path defines a symbol that the linker could share with other paths (weak, outside the path's
+# namespace): it might keep the copy with instructions that a machine lacks.
+#   cmake -DNM=<nm> -DNAME=<path> -DOBJECTS=<a,b,...> -P check_symbols.cmake
+string(REPLACE "," ";" OBJECT_LIST "${OBJECTS}")
+list(LENGTH OBJECT_LIST OBJECT_COUNT)
+if(OBJECT_COUNT EQUAL 0)
+  message(FATAL_ERROR "no objects given for path ${NAME}")
+endif()
+foreach(OBJECT IN LISTS OBJECT_LIST)
+  execute_process(COMMAND ${NM} -C ${OBJECT} OUTPUT_VARIABLE SYMBOLS RESULT_VARIABLE RESULT)
+  if(NOT RESULT EQUAL 0)
+    message(FATAL_ERROR "${NM} cannot read ${OBJECT}")
+  endif()
+  string(REGEX MATCHALL "[^\n]* [WVu] [^\n]*" WEAK "${SYMBOLS}")
+  foreach(LINE IN LISTS WEAK)
+    if(NOT LINE MATCHES "hone::kernels::cpu::${NAME}::")
+      message(FATAL_ERROR "${OBJECT} of path ${NAME} defines a symbol that other paths may share:\n${LINE}")
+    endif()
+  endforeach()
+endforeach()
