@@ -287,6 +287,12 @@ void ChatTemplate::RenderLlama(const std::vector<ChatMessage>& messages, std::st
 
 std::string ChatTemplate::Render(const std::vector<ChatMessage>& messages, bool add_generation_prompt,
                                  bool enable_thinking) const {
+  for (const ChatMessage& message : messages) {
+    if (IsValidUtf8(message.role) && IsValidUtf8(message.content)) continue;
+    std::vector<ChatMessage> valid;
+    for (const ChatMessage& any : messages) valid.push_back({ToValidUtf8(any.role), ToValidUtf8(any.content)});
+    return Render(valid, add_generation_prompt, enable_thinking);
+  }
   std::string out;
   switch (family_) {
     case Family::kChatMl:

@@ -42,6 +42,7 @@ class ChatTemplate {
 
   // The conversation as text, to be encoded with parse_special = true. `add_generation_prompt` opens the assistant's
   // turn; `enable_thinking` = false has a Qwen3 model answer without thinking and changes nothing for the others.
+  // Bytes of a message that are not UTF-8 become U+FFFD.
   std::string Render(const std::vector<ChatMessage>& messages, bool add_generation_prompt,
                      bool enable_thinking = true) const;
 

@@ -64,6 +64,16 @@ TEST(ChatTemplateTest, Llama) {
               HasSubstr("2024\n\nS<|eot_id|><|start_header_id|>user"));
 }
 
+TEST(ChatTemplateTest, MessagesThatAreNotUtf8) {
+  for (const Family family : {Family::kChatMl, Family::kQwen25, Family::kQwen3, Family::kLlama3, Family::kLlama31}) {
+    // A copy of its own size, so that a sanitizer sees a read beyond the end.
+    const std::vector<char> cut = {'x', '\xf4'};
+    const std::string text =
+        ChatTemplate::ForFamily(family, "", "").Render({{"user", {cut.data(), cut.size()}}}, false);
+    EXPECT_THAT(text, HasSubstr("x\xef\xbf\xbd<|"));
+  }
+}
+
 // ChatML as models carry it, with `system` as its default prompt.
 std::string ChatMlText(const std::string& system) {
   return "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ "
