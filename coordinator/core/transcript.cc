@@ -350,43 +350,87 @@ std::string Transcript::Submit(const Arguments& arguments) {
   return response->accepted() ? "accepted\n" : "refused: " + response->reason() + "\n";
 }
 
+std::string Transcript::NextWork(Session* session) {
+  v1::NextWorkRequest request;
+  session->Fill(&request);
+  const auto response = core_->NextWork(request, now_);
+  if (!response.ok()) return DescribeStatus(response.status());
+  if (!response->has_work()) return "nothing to do\n";
+  session->work = response->work();
+  const v1::LearnerWork& work = session->work;
+  const v1::WeightsOrigin& start = work.start();
+  return Enum(v1::WorkKind_Name(work.kind()), "WORK_KIND_") + " " + work.work_id() + " from " +
+         (start.checkpoint_path().empty() ? "model " + start.model_path() : start.checkpoint_path()) +
+         ", first version " + std::to_string(work.first_version()) + " parent " +
+         std::to_string(work.parent_version()) +
+         (work.has_resume_checkpoint()
+              ? ", resume " + work.resume_checkpoint() + " after step " + std::to_string(work.resume_step())
+              : "") +
+         "\n";
+}
+
+std::string Transcript::Fetch(const Session& session, int step) {
+  v1::FetchBatchRequest request;
+  session.Fill(&request);
+  request.set_run(session.work.run());
+  request.set_stage(session.Stage());
+  request.set_step(step);
+  const auto answer = core_->FetchBatch(request, now_);
+  if (!answer.ok()) return DescribeStatus(answer.status());
+  std::string prompts;
+  for (const int64_t position : answer->positions) {
+    prompts += " " + journal_[static_cast<size_t>(position)].group_recorded().group().prompt_id();
+  }
+  return Enum(v1::Directive_Name(answer->directive), "DIRECTIVE_") + (prompts.empty() ? "" : ": prompts" + prompts) +
+         "\n";
+}
+
+std::string Transcript::Checkpoint(const Session& session, const Arguments& arguments) {
+  v1::ReportCheckpointRequest request;
+  session.Fill(&request);
+  request.set_run(session.work.run());
+  request.set_stage(session.Stage());
+  request.set_step(arguments.Int("step", 0));
+  request.set_path("/runs/" + session.Stage() + "/step-" + std::to_string(request.step()));
+  request.set_root_hash(Hash(arguments.Text("hash", "a")));
+  const auto response = core_->ReportCheckpoint(request, now_);
+  if (!response.ok()) return DescribeStatus(response.status());
+  std::string output = "OK\n";
+  for (const std::string& obsolete : response->obsolete_paths()) output += "obsolete " + obsolete + "\n";
+  return output;
+}
+
+std::string Transcript::Finish(const Session& session, const Arguments& arguments) {
+  v1::FinishWorkRequest request;
+  session.Fill(&request);
+  const std::string outcome = arguments.Text("outcome", "done");
+  request.set_work_id(session.work.work_id());
+  request.set_outcome(outcome == "done"      ? v1::WORK_OUTCOME_DONE
+                      : outcome == "stopped" ? v1::WORK_OUTCOME_STOPPED
+                                             : v1::WORK_OUTCOME_FAILED);
+  request.set_error(arguments.Text("error", ""));
+  request.set_steps(arguments.Int("steps", 0));
+  request.set_path(arguments.Text("path", "/runs/" + session.Stage() + "/step-" + std::to_string(request.steps())));
+  request.set_root_hash(Hash(arguments.Text("hash", "a")));
+  return DescribeStatus(core_->FinishWork(request, now_));
+}
+
 std::string Transcript::Learner(const std::string& command, const Arguments& arguments) {
   Session& session = sessions_[arguments.words.at(0)];
-  const auto fill = [&](auto* request) {
-    request->set_member_id(session.id);
-    request->set_learner_epoch(session.epoch);
-  };
+  const int step = arguments.Int("step", 0);
   const auto directive = [](const absl::StatusOr<v1::Directive>& answer) {
     if (!answer.ok()) return DescribeStatus(answer.status());
     return Enum(v1::Directive_Name(*answer), "DIRECTIVE_") + "\n";
   };
-  const int step = arguments.Int("step", 0);
-  const std::string stage =
-      session.work.spec().stages().empty() ? "" : session.work.spec().stages(session.work.stage_index()).name();
-  const std::string path = "/runs/" + stage + "/step-" + std::to_string(arguments.Int("steps", step));
-  if (command == "next-work") {
-    v1::NextWorkRequest request;
-    fill(&request);
-    const auto response = core_->NextWork(request, now_);
-    if (!response.ok()) return DescribeStatus(response.status());
-    if (!response->has_work()) return "nothing to do\n";
-    session.work = response->work();
-    const v1::LearnerWork& work = session.work;
-    return Enum(v1::WorkKind_Name(work.kind()), "WORK_KIND_") + " " + work.work_id() + " from " +
-           (work.start().checkpoint_path().empty() ? "model " + work.start().model_path()
-                                                   : work.start().checkpoint_path()) +
-           ", first version " + std::to_string(work.first_version()) + " parent " +
-           std::to_string(work.parent_version()) +
-           (work.has_resume_checkpoint()
-                ? ", resume " + work.resume_checkpoint() + " after step " + std::to_string(work.resume_step())
-                : "") +
-           "\n";
-  }
+  if (command == "next-work") return NextWork(&session);
+  if (command == "fetch") return Fetch(session, step);
+  if (command == "checkpoint") return Checkpoint(session, arguments);
+  if (command == "finish") return Finish(session, arguments);
   if (command == "publish") {
     v1::PublishVersionRequest request;
-    fill(&request);
+    session.Fill(&request);
     request.set_run(session.work.run());
-    request.set_stage(stage);
+    request.set_stage(session.Stage());
     request.set_step(step);
     request.mutable_version()->set_number(
         arguments.Int("number", static_cast<int>(session.work.first_version()) + step));
@@ -397,61 +441,18 @@ std::string Transcript::Learner(const std::string& command, const Arguments& arg
   }
   if (command == "await") {
     v1::AwaitReleaseRequest request;
-    fill(&request);
+    session.Fill(&request);
     request.set_run(session.work.run());
     request.set_version(arguments.Int("version", 0));
     return directive(core_->AwaitRelease(request, now_));
   }
-  if (command == "fetch") {
-    v1::FetchBatchRequest request;
-    fill(&request);
-    request.set_run(session.work.run());
-    request.set_stage(stage);
-    request.set_step(step);
-    const auto answer = core_->FetchBatch(request, now_);
-    if (!answer.ok()) return DescribeStatus(answer.status());
-    std::string prompts;
-    for (const int64_t position : answer->positions) {
-      prompts += " " + journal_[static_cast<size_t>(position)].group_recorded().group().prompt_id();
-    }
-    return Enum(v1::Directive_Name(answer->directive), "DIRECTIVE_") + (prompts.empty() ? "" : ": prompts" + prompts) +
-           "\n";
-  }
-  if (command == "report") {
-    v1::ReportStepRequest request;
-    fill(&request);
-    request.set_run(session.work.run());
-    request.set_stage(stage);
-    request.set_step(step);
-    return directive(core_->ReportStep(request, now_));
-  }
-  if (command == "checkpoint") {
-    v1::ReportCheckpointRequest request;
-    fill(&request);
-    request.set_run(session.work.run());
-    request.set_stage(stage);
-    request.set_step(step);
-    request.set_path(path);
-    request.set_root_hash(Hash(arguments.Text("hash", "a")));
-    const auto response = core_->ReportCheckpoint(request, now_);
-    if (!response.ok()) return DescribeStatus(response.status());
-    std::string output = "OK\n";
-    for (const std::string& obsolete : response->obsolete_paths()) output += "obsolete " + obsolete + "\n";
-    return output;
-  }
-  HONE_CHECK(command == "finish") << "unknown command " << command;
-  v1::FinishWorkRequest request;
-  fill(&request);
-  const std::string outcome = arguments.Text("outcome", "done");
-  request.set_work_id(session.work.work_id());
-  request.set_outcome(outcome == "done"      ? v1::WORK_OUTCOME_DONE
-                      : outcome == "stopped" ? v1::WORK_OUTCOME_STOPPED
-                                             : v1::WORK_OUTCOME_FAILED);
-  request.set_error(arguments.Text("error", ""));
-  request.set_path(arguments.Text("path", path));
-  request.set_root_hash(Hash(arguments.Text("hash", "a")));
-  request.set_steps(arguments.Int("steps", 0));
-  return DescribeStatus(core_->FinishWork(request, now_));
+  HONE_CHECK(command == "report") << "unknown command " << command;
+  v1::ReportStepRequest request;
+  session.Fill(&request);
+  request.set_run(session.work.run());
+  request.set_stage(session.Stage());
+  request.set_step(step);
+  return directive(core_->ReportStep(request, now_));
 }
 
 std::string Transcript::Control(const std::string& command, const std::string& run) {

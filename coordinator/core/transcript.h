@@ -37,6 +37,15 @@ class Transcript {
     std::string id;
     int64_t epoch = 0;
     v1::LearnerWork work;
+
+    std::string Stage() const {
+      return work.spec().stages().empty() ? "" : work.spec().stages(work.stage_index()).name();
+    }
+    template <typename Request>
+    void Fill(Request* request) const {
+      request->set_member_id(id);
+      request->set_learner_epoch(epoch);
+    }
   };
   struct LeasedTask {
     v1::GroupTask task;
@@ -49,6 +58,10 @@ class Transcript {
   std::string Lease(const Arguments& arguments);
   std::string Submit(const Arguments& arguments);
   std::string Learner(const std::string& command, const Arguments& arguments);
+  std::string NextWork(Session* session);
+  std::string Fetch(const Session& session, int step);
+  std::string Checkpoint(const Session& session, const Arguments& arguments);
+  std::string Finish(const Session& session, const Arguments& arguments);
   std::string Control(const std::string& command, const std::string& run);
   std::string Members() const;
 
