@@ -82,7 +82,10 @@ absl::Status CoordinatorClient::Retry(absl::Duration deadline, const Call& call)
     grpc::ClientContext context;
     SetDeadline(context, deadline);
     absl::Status result = call(&context);
-    if (absl::IsDeadlineExceeded(result)) result = absl::UnavailableError(result.message());
+    // RESOURCE_EXHAUSTED: the coordinator's disk is full for now; it has changed nothing.
+    if (absl::IsDeadlineExceeded(result) || absl::IsResourceExhausted(result)) {
+      result = absl::UnavailableError(result.message());
+    }
     if (absl::IsUnavailable(result) && !away) {
       HONE_WARNING << "the coordinator is away, calling again: " << result.ToString();
       away = true;
