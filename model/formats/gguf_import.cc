@@ -1,5 +1,6 @@
 #include "model/formats/gguf_import.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -47,6 +48,19 @@ double ShortestDecimal(double value) {
   const auto end = std::to_chars(text, text + sizeof(text) - 1, static_cast<float>(value)).ptr;
   *end = '\0';
   return std::strtod(text, nullptr);
+}
+
+// The `degree`-th root of a `value` above 0, by bisection: the library's pow differs from machine to machine.
+double Root(double value, int64_t degree) {
+  double low = std::min(1.0, value);
+  double high = std::max(1.0, value);
+  for (int step = 0; step < 100; ++step) {
+    const double middle = low + (high - low) / 2;
+    double power = 1.0;
+    for (int64_t i = 0; i < degree; ++i) power *= middle;
+    (power < value ? low : high) = middle;
+  }
+  return low;
 }
 
 class Importer {
@@ -171,11 +185,11 @@ class Importer {
     constexpr double kLow = 1.0;
     constexpr double kHigh = 4.0;
     constexpr double kOriginalContext = 8192.0;
+    const double ratio = Root(theta_, head_ / 2);  // of neighbouring wavelengths
     for (const double factor : {8.0, 32.0, 16.0}) {
       bool equal = true;
+      double wavelength = 2.0 * std::numbers::pi;
       for (size_t i = 0; i < divisors.size(); ++i) {
-        const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(head_);
-        const double wavelength = 2.0 * std::numbers::pi * std::pow(theta_, exponent);
         double expected = 1.0;
         if (wavelength > kOriginalContext / kLow) {
           expected = factor;
@@ -183,7 +197,8 @@ class Importer {
           const double smooth = (kOriginalContext / wavelength - kLow) / (kHigh - kLow);
           expected = 1.0 / ((1.0 - smooth) / factor + smooth);
         }
-        equal &= std::abs(static_cast<double>(divisors[i]) - expected) <= 1e-4 * expected;  // fp32 in, fp32 through pow
+        equal &= std::abs(static_cast<double>(divisors[i]) - expected) <= 1e-4 * expected;  // written from fp32
+        wavelength *= ratio;
       }
       if (!equal) continue;
       rope_scaling_ = {{"rope_type", "llama3"},

@@ -35,6 +35,8 @@ struct Options {
   float output_offset = 0;
   std::string extra_tensor;
   uint32_t experts = 0;
+  float rope_base = 100000.0f;
+  std::vector<float> rope_divisors;
 };
 
 std::string TinyModel(const Options& options) {
@@ -48,7 +50,7 @@ std::string TinyModel(const Options& options) {
   file.Int(arch + ".attention.head_count", kHeads);
   file.Int(arch + ".attention.head_count_kv", kKvHeads);
   file.Float(arch + ".attention.layer_norm_rms_epsilon", 1e-5f);
-  file.Float(arch + ".rope.freq_base", 100000.0f);
+  file.Float(arch + ".rope.freq_base", options.rope_base);
   if (options.experts > 0) file.Int(arch + ".expert_count", options.experts);
   std::vector<std::string> tokens = {"<|endoftext|>", "<|im_end|>", "<tool>"};
   std::vector<int32_t> types = {3, 3, 4};
@@ -90,6 +92,7 @@ std::string TinyModel(const Options& options) {
   file.F32Tensor("blk.0.ffn_gate.weight", {kFfn, kHidden}, Values(kFfn * kHidden, 14));
   file.F32Tensor("blk.0.ffn_up.weight", {kFfn, kHidden}, Values(kFfn * kHidden, 15));
   file.F32Tensor("blk.0.ffn_down.weight", {kHidden, kFfn}, Values(kFfn * kHidden, 16));
+  if (!options.rope_divisors.empty()) file.F32Tensor("rope_freqs.weight", {kHead / 2}, options.rope_divisors);
   if (!options.extra_tensor.empty()) file.F32Tensor(options.extra_tensor, {2}, {1, 2});
   return file.Finish();
 }
@@ -192,6 +195,19 @@ TEST_F(GgufImportTest, WhatIsNotUnderstoodIsRefused) {
   EXPECT_THAT(ErrorOf({.extra_tensor = "blk.0.ssm_a"}), HasSubstr("blk.0.ssm_a"));
   EXPECT_THAT(ErrorOf({.extra_tensor = "rope_freqs.weight"}), HasSubstr("rope_freqs.weight"));
   EXPECT_THAT(ErrorOf({.experts = 8}), HasSubstr("expert_count"));
+}
+
+// At base 5e8 and four dimensions the second wavelength is 2 pi sqrt(5e8) = 140496, far beyond 8192: divided by the
+// factor.
+TEST_F(GgufImportTest, Llama3ScalingIsRecognisedByItsTable) {
+  for (const float factor : {8.0f, 32.0f}) {
+    ASSERT_TRUE(Import(TinyModel({.rope_base = 5e8f, .rope_divisors = {1, factor}})).ok());
+    EXPECT_EQ(Config()["rope_scaling"]["rope_type"], "llama3");
+    EXPECT_EQ(Config()["rope_scaling"]["factor"], factor);
+    ASSERT_TRUE(RemoveTree(out()).ok());
+  }
+  EXPECT_THAT(ErrorOf({.rope_base = 5e8f, .rope_divisors = {1, 9}}), HasSubstr("Llama 3.1 or 3.2"));
+  EXPECT_THAT(ErrorOf({.rope_base = 5e8f, .rope_divisors = {1.01f, 8}}), HasSubstr("Llama 3.1 or 3.2"));
 }
 
 TEST_F(GgufImportTest, AFolderWithFilesIsLeftAlone) {
