@@ -55,7 +55,7 @@ fuzz: ## Fuzz every parser for FUZZ_SECONDS (default 600) each; needs clang
 
 lint: ## clang-format and clang-tidy, warnings as errors
 	@deploy/install-deps.sh --dev
-	@tests/lint.sh $(BUILD)
+	@tests/lint.sh
 
 format: ## Rewrite all sources in the project's format
 	@git ls-files '*.cc' '*.h' | xargs clang-format -i

@@ -41,7 +41,7 @@ std::vector<SourceFile> ReadSources() {
 
 bool IsTest(const std::string& path) {
   return path.ends_with("_test.cc") || path.find("/testing") != std::string::npos || path.find("fuzz") != std::string::npos ||
-         path.find("bench") != std::string::npos;
+         path.find("/test_") != std::string::npos || path.find("bench") != std::string::npos;
 }
 
 // For each folder, the folders that it may include (docs/architecture.md). Tests of a folder may reach one floor further, as their

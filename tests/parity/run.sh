@@ -17,7 +17,7 @@ run "tokenizer" "$python" tests/parity/tokenizer_parity.py "$bin/tokenize_tool" 
   "$tokenizers/qwen3" "$tokenizers/deepseek_v3"
 run "GGUF import" "$python" tests/parity/gguf_parity.py "$bin/gguf_import_tool" "$work/gguf" "$gguf" --data "$data"
 run "chat templates" "$python" tests/parity/chat_parity.py "$bin/chat_tool" "$work/chat" "$tokenizers/qwen3" models/smollm2-135m
-run "TensorBoard event files" "$python" tests/parity/tfevents_parity.py
+run "TensorBoard event files" "$python" tests/parity/tfevents_parity.py --program "$(dirname "$bin")/tests-bin/report_sample_run"
 echo
 if [ "$failures" -gt 0 ]; then echo "parity: $failures suites missed"; exit 1; fi
 echo "parity: all suites hold"
