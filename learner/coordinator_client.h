@@ -31,7 +31,7 @@ enum class Flow {
 
 // Thread-safe. Speaks with the identity given to Begin: a learner that was fenced or presumed dead cannot speak again
 // under the old one. Every method may return ABORTED (that identity is void; drop the work) or CANCELLED (this process
-// shuts down). UNAVAILABLE and missed deadlines are retried without end.
+// shuts down). UNAVAILABLE, RESOURCE_EXHAUSTED (its disk is full) and missed deadlines are retried without end.
 class CoordinatorClient {
  public:
   CoordinatorClient(std::shared_ptr<grpc::Channel> channel, Membership* membership, std::function<bool()> cancelled);
