@@ -2,8 +2,7 @@
 // not allowed before), greedy; 1, 8, 32 and 64 sequences.
 //
 // prefill: prompt tokens / time until every sequence has its first token. decode: the tokens after the first / the rest
-// of the time. The median of --repeats runs after a warm-up, with the least and the most. Limits to compare with:
-// docs/benchmarks.md.
+// of the time. The median of --repeats runs after a warm-up, with the least and the most.
 #include <algorithm>
 #include <cstdio>
 #include <random>
