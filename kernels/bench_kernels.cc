@@ -135,7 +135,8 @@ const char* Name(DType dtype) { return dtype == DType::kF32 ? "f32" : "bf16"; }
 
 void Products(Bench& bench, const KernelContext& ctx, DType dtype,
               const std::vector<std::pair<int64_t, int64_t>>& shapes, const std::vector<int64_t>& rows, double peak) {
-  for (const auto& [n, k] : shapes) {
+  for (const auto& shape_of_weight : shapes) {
+    const int64_t n = shape_of_weight.first, k = shape_of_weight.second;
     const auto w = Normal(n * k), a = Normal(rows.back() * std::max(n, k));
     PackedMatrix packed;
     bench.Run(std::string("pack ") + Name(dtype) + " N=" + std::to_string(n) + " K=" + std::to_string(k),

@@ -222,7 +222,7 @@ namespace cpu {
 size_t AttentionScratch(int rows, int head_dim) {
   const int64_t padded_dim = RoundUp(head_dim, 16);
   const int64_t query = std::max(2 * Bf16Steps(head_dim), RoundUp(head_dim, 16));
-  return static_cast<size_t>(rows * (query + kAttentionSegment + 2 * padded_dim) + 4 * RoundUp(rows, 16) + 16 * 4);
+  return static_cast<size_t>(RoundUp(rows, 16) * (query + kAttentionSegment + 2 * padded_dim + 4));
 }
 
 size_t AttentionBackwardScratch(int64_t tokens, int head_dim) {

@@ -7,6 +7,10 @@
 #include "kernels/cpu/isa/parts.h"
 #include "kernels/math.h"
 
+#if defined(__AMX_BF16__)
+#include "kernels/cpu/isa/gemm_amx.h"
+#endif
+
 namespace hone::kernels::cpu::HONE_ISA {
 namespace {
 
@@ -30,6 +34,25 @@ struct Geometry {
   }
 };
 
+// Queries as the operand of the score product, rounded where the cache is bf16. `part` is still free: rows gather
+// there.
+void ConvertQueries(const AttentionTile& t, const Geometry& g, const Scratch& s) {
+  const int64_t token_floats = static_cast<int64_t>(t.group) * t.head_dim;
+  float* rows = t.bf16 ? s.part : static_cast<float*>(s.q);
+  for (int i = 0; i < t.tokens; ++i) {
+    for (int64_t e = 0; e < token_floats; e += kLanes) {
+      const int width = static_cast<int>(MinOf(kLanes, token_floats - e));
+      StoreN(rows + i * token_floats + e, LoadN(t.q + i * t.ldq + e, width), width);
+    }
+  }
+  if (!t.bf16) return;
+#if defined(__AMX_BF16__)
+  ConvertOperand(rows, t.head_dim, g.rows, 0, RoundUp(g.rows, 16), t.head_dim, g.steps, s.q);
+#else
+  ConvertOperand(rows, t.head_dim, g.rows, 0, g.rows, t.head_dim, g.steps, s.q);
+#endif
+}
+
 void Scores(const AttentionTile& t, const Geometry& g, const Scratch& s, int64_t begin, int64_t end) {
   for (int64_t token = begin; token < end;) {
     const int64_t slot = token % t.page_tokens;
@@ -48,7 +71,11 @@ void Scores(const AttentionTile& t, const Geometry& g, const Scratch& s, int64_t
                           nullptr,
                           CMode::kStore};
     if (t.bf16) {
+#if defined(__AMX_BF16__)
+      GemmOnTiles(block);
+#else
       GemmTiles<Bf16Product, false>(block);
+#endif
     } else {
       GemmTiles<F32Product, false>(block);
     }
@@ -144,7 +171,7 @@ void AttendTile(const AttentionTile& t) {
     free += RoundUp(floats, kLanes);
     return p;
   };
-  s.q = take(g.rows * (t.bf16 ? 2 * g.steps : g.steps));
+  s.q = take(RoundUp(g.rows, 16) * (t.bf16 ? 2 * g.steps : g.steps));
   s.scores = take(g.rows * kAttentionSegment);
   s.part = take(g.rows * g.padded_dim);
   s.sum = take(g.rows * g.padded_dim);
@@ -153,17 +180,7 @@ void AttendTile(const AttentionTile& t) {
   s.segment_max = take(g.rows);
   s.segment_total = take(g.rows);
 
-  // Queries, rounded where the cache is bf16.
-  const int64_t row_elements = t.bf16 && Bf16Product::kAPerStep == 2 ? 2 * g.steps : g.steps;
-  for (int i = 0; i < t.tokens; ++i) {
-    float* out = static_cast<float*>(s.q) + i * t.group * row_elements;
-    if (t.bf16) {
-      for (int h = 0; h < t.group; ++h)
-        ConvertRow(t.q + i * t.ldq + h * t.head_dim, t.head_dim, g.steps, out + h * row_elements);
-    } else {
-      for (int64_t e = 0; e < static_cast<int64_t>(t.group) * t.head_dim; ++e) out[e] = t.q[i * t.ldq + e];
-    }
-  }
+  ConvertQueries(t, g, s);
 
   const int64_t tile_end = static_cast<int64_t>(t.position) + t.tokens;
   for (int64_t begin = 0; begin < tile_end; begin += kAttentionSegment) {

@@ -46,14 +46,9 @@ void GemmBf16(const GemmBlock& g, bool a_by_columns) {
   GemmTiles<Bf16Product, false>(g);
 }
 
-void ConvertOperand(const float* a, int64_t lda, int64_t, int64_t begin, int64_t end, int64_t k, int64_t steps,
-                    void* out) {
-  const int64_t row_dwords = Bf16Product::kAPerStep * steps;
-  for (int64_t i = begin; i < end; ++i) ConvertRow(a + i * lda, k, steps, static_cast<uint32_t*>(out) + i * row_dwords);
-}
+namespace {
 
-#endif
-
+// `steps` dwords of pairs, or 2 * steps rounded floats.
 void ConvertRow(const float* row, int64_t k, int64_t steps, void* out) {
   constexpr bool kPairs = Bf16Product::kAPerStep == 1;
   auto* pairs = static_cast<uint32_t*>(out);
@@ -72,6 +67,16 @@ void ConvertRow(const float* row, int64_t k, int64_t steps, void* out) {
     }
   }
 }
+
+}  // namespace
+
+void ConvertOperand(const float* a, int64_t lda, int64_t, int64_t begin, int64_t end, int64_t k, int64_t steps,
+                    void* out) {
+  const int64_t row_dwords = Bf16Product::kAPerStep * steps;
+  for (int64_t i = begin; i < end; ++i) ConvertRow(a + i * lda, k, steps, static_cast<uint32_t*>(out) + i * row_dwords);
+}
+
+#endif
 
 void PackRowsF32(const float* w, int64_t ld, int valid, int64_t k, float* out) {
   uint32_t block[16 * 16];

@@ -39,7 +39,7 @@ struct F32ByBf16Product {
   static void MultiplyAdd(V& acc, const float* a, V b) { acc = Fma(Set1(*a), b, acc); }
 };
 
-#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
+#if defined(__AVX512BF16__)
 // Pairs of bf16: the dot-product instruction (its order and rounding within a pair are the processor's, the same for
 // every row).
 struct Bf16Product {

@@ -11,8 +11,6 @@ void GemmF32(const GemmBlock& g, bool a_by_columns);
 void GemmBf16(const GemmBlock& g, bool a_by_columns);
 void ConvertOperand(const float* a, int64_t lda, int64_t m, int64_t begin, int64_t end, int64_t k, int64_t steps,
                     void* out);
-// One row as the operand of Bf16Product: `steps` dwords of pairs, or 2 * steps rounded floats.
-void ConvertRow(const float* row, int64_t k, int64_t steps, void* out);
 void PackRowsF32(const float* w, int64_t ld, int valid, int64_t k, float* out);
 void PackRowsBf16(const float* w, int64_t ld, int valid, int64_t k, int64_t steps, uint32_t* out);
 void PackColumnsF32(const float* w, int64_t ld, int64_t columns, int64_t k, bool round, float* out);
