@@ -3,7 +3,6 @@
 #include <iostream>
 
 #include "base/logging.h"
-#include "base/strings.h"
 #include "coordinator/service/coordinator.h"
 #include "coordinator/service/services.h"
 #include "rpc/flags.h"
@@ -17,18 +16,7 @@ struct Flags {
   std::string listen = "127.0.0.1:7070";
   std::string address_file;
   std::string state = "hone-state";
-  std::string log_level = "info";
 };
-
-absl::Status SetLevel(const std::string& name) {
-  const std::vector<std::string> names = {"debug", "info", "warning", "error"};
-  for (size_t i = 0; i < names.size(); ++i) {
-    if (names[i] != name) continue;
-    SetLogLevel(static_cast<LogLevel>(i));
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError("--log_level: expected debug, info, warning or error, got '" + name + "'");
-}
 
 absl::Status Serve(const Flags& flags) {
   const std::unique_ptr<ShutdownSignal> signal = InstallShutdownSignals();
@@ -58,9 +46,8 @@ int Main(int argc, char** argv) {
   parser.Add("listen", &flags.listen, "host:port to serve at; port 0 = any free one");
   parser.Add("address_file", &flags.address_file, "file that the bound address is written to");
   parser.Add("state", &flags.state, "directory of the journal and the database; created if absent");
-  parser.Add("log_level", &flags.log_level, "debug, info, warning or error");
+  parser.AddLogLevel();
   absl::Status status = parser.Parse(argc, argv);
-  if (status.ok()) status = SetLevel(flags.log_level);
   if (!status.ok()) return FlagParser::Exit(status);
   SetLogProcessName("coordinator");
   status = Serve(flags);

@@ -176,7 +176,8 @@ bool Core::RecordEvaluation(const RunState& run, int stage, absl::Time now) {
 bool Core::SkipStage(const RunState& run, int stage, absl::Time now) {
   const v1::StageSpec& spec = run.spec().stages(stage);
   const StageState& state = run.stage(stage);
-  if (!IsTraining(spec) || state.published_step >= 0 || state.steps_done > 0 || !run.BudgetUsedUp(now)) return false;
+  if (!IsTrainingStage(spec) || state.published_step >= 0 || state.steps_done > 0 || !run.BudgetUsedUp(now))
+    return false;
   v1::JournalRecord record;
   record.mutable_stage_finished()->set_run(run.name());
   record.mutable_stage_finished()->set_stage(spec.name());

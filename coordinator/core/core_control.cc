@@ -88,7 +88,7 @@ absl::StatusOr<v1::Run> Core::DescribeRun(const std::string& name, absl::Time no
     const v1::StageSpec& spec = run->spec().stages(i);
     v1::StageProgress& progress = *result.add_stages();
     progress.set_name(spec.name());
-    progress.set_kind(StageKindOf(spec));
+    progress.set_kind(StageKindName(spec));
     progress.set_steps_done(run->stage(i).steps_done);
     progress.set_steps_total(StepsTotal(spec));
     progress.set_finished(run->stage(i).finished);

@@ -92,9 +92,9 @@ absl::StatusOr<v1::NextWorkResponse> Core::NextWork(const v1::NextWorkRequest& r
   work.set_run(run->name());
   *work.mutable_spec() = WithAbsolutePaths(run->spec(), options_.working_directory);
   work.set_stage_index(index);
-  work.set_kind(IsTraining(stage)     ? v1::WORK_KIND_TRAIN
-                : stage.has_export_() ? v1::WORK_KIND_EXPORT
-                                      : v1::WORK_KIND_SERVE);
+  work.set_kind(IsTrainingStage(stage) ? v1::WORK_KIND_TRAIN
+                : stage.has_export_()  ? v1::WORK_KIND_EXPORT
+                                       : v1::WORK_KIND_SERVE);
   *work.mutable_start() = start.weights;
   for (std::string* path :
        {work.mutable_start()->mutable_model_path(), work.mutable_start()->mutable_checkpoint_path()}) {
@@ -102,7 +102,8 @@ absl::StatusOr<v1::NextWorkResponse> Core::NextWork(const v1::NextWorkRequest& r
   }
   work.set_first_version(start.first_version);
   work.set_parent_version(start.parent_version);
-  if (const CheckpointEntry* checkpoint = run->NewestCheckpoint(index); checkpoint != nullptr && IsTraining(stage)) {
+  if (const CheckpointEntry* checkpoint = run->NewestCheckpoint(index);
+      checkpoint != nullptr && IsTrainingStage(stage)) {
     work.set_resume_checkpoint(checkpoint->path);
     work.set_resume_step(checkpoint->step);
   }
@@ -403,7 +404,7 @@ absl::Status Core::FinishWork(const v1::FinishWorkRequest& request, absl::Time n
                                         v1::WorkOutcome_Name(request.outcome()));
   }
   const v1::StageSpec& spec = run->spec().stages(stage);
-  if (IsTraining(spec) && request.path().empty()) {
+  if (IsTrainingStage(spec) && request.path().empty()) {
     return absl::InvalidArgumentError("path: a training stage ends with a checkpoint, got none");
   }
   if (leases_.Outstanding() > 0) {

@@ -83,7 +83,7 @@ void RunState::ApplyEvaluation(const v1::EvaluationRecorded& record) {
 void RunState::ApplyStageFinished(const v1::StageFinished& record) {
   StageState& stage = Stage(record.stage());
   stage.finished = true;
-  stage.skipped = record.path().empty() && IsTraining(spec_.stages(StageIndex(record.stage())));
+  stage.skipped = record.path().empty() && IsTrainingStage(spec_.stages(StageIndex(record.stage())));
   stage.final_path = record.path();
   stage.final_root_hash = record.root_hash();
   stage.steps_done = record.steps();
@@ -199,7 +199,7 @@ StageStart RunState::StartOf(int index) const {
     } else {
       start.weights = RootOrigin(i);
     }
-    if (IsTraining(spec_.stages(i))) {
+    if (IsTrainingStage(spec_.stages(i))) {
       own.first = next;
       next += stage(i).steps_done + 1;
       if (origin < 0) roots.emplace(start.weights.SerializeAsString(), own.first);

@@ -11,28 +11,6 @@ const v1::SftStage* Supervised(const v1::StageSpec& stage) {
 
 }  // namespace
 
-std::string StageKindOf(const v1::StageSpec& stage) {
-  switch (stage.kind_case()) {
-    case v1::StageSpec::kPretrain:
-      return "pretrain";
-    case v1::StageSpec::kSft:
-      return "sft";
-    case v1::StageSpec::kRl:
-      return "rl";
-    case v1::StageSpec::kEvaluate:
-      return "evaluate";
-    case v1::StageSpec::kExport:
-      return "export";
-    case v1::StageSpec::KIND_NOT_SET:
-      break;
-  }
-  return "";
-}
-
-bool IsTraining(const v1::StageSpec& stage) {
-  return Supervised(stage) != nullptr || stage.kind_case() == v1::StageSpec::kRl;
-}
-
 int32_t StepsTotal(const v1::StageSpec& stage) {
   if (const v1::SftStage* supervised = Supervised(stage)) return supervised->steps();
   return stage.kind_case() == v1::StageSpec::kRl ? stage.rl().steps() : 0;

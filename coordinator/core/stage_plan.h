@@ -4,15 +4,10 @@
 #include <cstdint>
 #include <string>
 
+#include "coordinator/run_config/stage_kind.h"
 #include "hone/v1/run.pb.h"
 
 namespace hone::coordinator {
-
-// "pretrain", "sft", "rl", "evaluate" or "export".
-std::string StageKindOf(const v1::StageSpec& stage);
-
-// pretrain, sft, rl: stages that make new versions.
-bool IsTraining(const v1::StageSpec& stage);
 
 // Steps of the stage; 0 where only the learner knows (epochs) and for evaluate and export.
 int32_t StepsTotal(const v1::StageSpec& stage);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "coordinator/run_config/stage_kind.h"   // what callers ask of a stage
 #include "coordinator/run_config/yaml_writer.h"  // ToYaml, for those who print a resolved run
 #include "hone/v1/run.pb.h"
 
@@ -25,11 +26,5 @@ absl::StatusOr<v1::RunSpec> ResolveRunSpec(const v1::RunSpec& spec);
 
 // SHA-256, 64 hexadecimal digits, of ToYaml(spec): equal for equal specs, whatever file they came from.
 std::string CanonicalSpecHash(const v1::RunSpec& spec);
-
-// "pretrain", "sft", "rl", "evaluate" or "export": the stage's kind; "" where none is set.
-std::string StageKindName(const v1::StageSpec& stage);
-
-// True for pretrain, sft and rl.
-bool IsTrainingStage(const v1::StageSpec& stage);
 
 }  // namespace hone

@@ -68,7 +68,7 @@ absl::Status Reports::Open(const std::string& run, const v1::RunCreated& created
   options.spec_hash = CanonicalSpecHash(created.spec());
   options.sample_groups = kSampleGroups;
   for (const v1::StageSpec& stage : created.spec().stages())
-    options.stages.push_back({stage.name(), StageKindOf(stage)});
+    options.stages.push_back({stage.name(), StageKindName(stage)});
   HONE_ASSIGN_OR_RETURN(report->reporter, RunReporter::Open(options));
   return absl::OkStatus();
 }
@@ -118,7 +118,7 @@ absl::Status Reports::Feed(const v1::JournalRecord& record, RunReport* report) {
       const v1::StageFinished& e = record.stage_finished();
       bool training = false;
       for (const v1::StageSpec& stage : report->spec.stages()) {
-        if (stage.name() == e.stage()) training = IsTraining(stage);
+        if (stage.name() == e.stage()) training = IsTrainingStage(stage);
       }
       report->written = absl::InfinitePast();
       report->stale = true;
