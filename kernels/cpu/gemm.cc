@@ -1,5 +1,5 @@
 // Gemm: rounds A once, then hands blocks of rows and columns to the path's tiles. The split over threads follows the
-// shape and the number of threads; each output is one accumulator over the whole K, so it leaves no trace.
+// shape and the number of threads; one tile sums an output over the whole K, so it leaves no trace.
 #include <algorithm>
 
 #include "base/check.h"

@@ -9,8 +9,7 @@ namespace {
 
 using cpu::CeilDiv;
 
-constexpr int64_t kRowBlock =
-    512;  // rows summed in one accumulator before dw is touched: part of the numerics contract
+constexpr int64_t kRowBlock = 512;   // rows summed before dw is touched: part of the numerics contract
 constexpr int64_t kChunkRows = 128;  // of dw, per task
 constexpr int64_t kChunkColumns = 192;
 
