@@ -82,5 +82,17 @@ TEST(SubprocessTest, ExitCodesAndMissingPrograms) {
   EXPECT_EQ((*sleeper)->Stop(absl::Seconds(30)), 128 + SIGTERM);
 }
 
+TEST(SubprocessTest, ADisownedChildLivesOn) {
+  pid_t pid = 0;
+  {
+    auto child = Subprocess::Start({.argv = {"/bin/sleep", "100"}});
+    ASSERT_TRUE(child.ok());
+    pid = (*child)->pid();
+    (*child)->Disown();
+  }
+  EXPECT_EQ(kill(pid, 0), 0);
+  EXPECT_EQ(kill(pid, SIGKILL), 0);
+}
+
 }  // namespace
 }  // namespace hone

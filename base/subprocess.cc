@@ -78,7 +78,7 @@ absl::StatusOr<std::unique_ptr<Subprocess>> Subprocess::Start(const SubprocessOp
 }
 
 Subprocess::~Subprocess() {
-  if (!Poll()) {
+  if (!disowned_ && !Poll()) {
     kill(pid_, SIGKILL);
     int status = 0;
     while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {

@@ -37,11 +37,14 @@ class Subprocess {
   void Signal(int signal_number);
   // SIGTERM, then SIGKILL after `grace`. Returns the exit status.
   int Stop(absl::Duration grace);
+  // Lets go of the child: destruction neither kills nor reaps it. Nothing else may be called afterwards.
+  void Disown() { disowned_ = true; }
 
  private:
   explicit Subprocess(pid_t pid) : pid_(pid) {}
   pid_t pid_;
   std::optional<int> exit_status_;
+  bool disowned_ = false;
 };
 
 // Directory of the running program's executable.

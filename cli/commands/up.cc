@@ -208,8 +208,7 @@ int Detach(const UpOptions& options, const Args& args) {
     if (const auto address = ReadFile(endpoint); address.ok()) {
       Note("running in the background; `hone down` ends it");
       Print(*address);
-      // The child lives on: nobody may end it here.
-      [[maybe_unused]] static const Subprocess* const left_alone = process->release();
+      (*process)->Disown();  // it lives on
       return kExitOk;
     }
     absl::SleepFor(absl::Milliseconds(50));
