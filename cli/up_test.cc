@@ -59,7 +59,8 @@ nlohmann::json Summary(const std::string& output) {
 class Up : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    for (const char* folder : {"up-data", "up-a", "up-b", "up-c", "up-out-a", "up-out-b", "up-out-c"}) {
+    for (const char* folder :
+         {"up-data", "up-a", "up-b", "up-c", "up-d", "up-out-a", "up-out-b", "up-out-c", "up-out-d"}) {
       ASSERT_TRUE(RemoveTree(folder).ok());
     }
     ASSERT_EQ(
