@@ -85,10 +85,10 @@ void Core::SetState(const RunState& run, v1::RunState state, const std::string& 
   changed.set_run(run.name());
   changed.set_state(state);
   changed.set_error(error);
+  const bool was_active = run.IsActive();
   Emit(std::move(record), now);
-  if (state != v1::RUN_STATE_RUNNING && state != v1::RUN_STATE_PAUSED && state != v1::RUN_STATE_STOPPING) {
-    leases_.Clear();
-  }
+  // What is open belongs to the active run: what happens to a queued or ended one does not touch it.
+  if (was_active && !run.IsActive()) leases_.Clear();
   if (run.HasEnded()) prompts_.erase(run.name());
 }
 

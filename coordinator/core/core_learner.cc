@@ -108,6 +108,7 @@ absl::StatusOr<v1::NextWorkResponse> Core::NextWork(const v1::NextWorkRequest& r
     work.set_resume_step(checkpoint->step);
   }
   work.set_output_dir(run->output_dir());
+  if (const int32_t finish_step = run->stage(index).finish_step; finish_step >= 0) work.set_finish_step(finish_step);
   return response;
 }
 
@@ -287,6 +288,11 @@ absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& reques
   const v1::StageSpec& spec = place.run->spec().stages(place.stage);
   if (!spec.has_rl()) return absl::InvalidArgumentError("stage '" + request.stage() + "' has no batches: it is not rl");
   const StageState& state = place.run->stage(place.stage);
+  // The budget ended the stage, and the learner that heard so died before it finished the work.
+  if (state.finish_step >= 0 && request.step() > state.finish_step) {
+    answer.directive = v1::DIRECTIVE_FINISH;
+    return answer;
+  }
   if (state.published_epoch != learner_.epoch || state.published_step + 1 != request.step()) {
     return absl::FailedPreconditionError("step " + std::to_string(request.step()) +
                                          ": its batch is made by the version of step " +
@@ -411,6 +417,10 @@ absl::Status Core::FinishWork(const v1::FinishWorkRequest& request, absl::Time n
     return absl::FailedPreconditionError("work '" + request.work_id() + "' has " +
                                          std::to_string(leases_.Outstanding()) +
                                          " groups outstanding: await the release of its last version first");
+  }
+  if (spec.has_evaluate() && run->stage(stage).evaluations.empty()) {
+    return absl::FailedPreconditionError("work '" + request.work_id() +
+                                         "' is done once its evaluation is recorded: expected one, got none");
   }
   v1::JournalRecord record;
   v1::StageFinished& finished = *record.mutable_stage_finished();

@@ -366,7 +366,7 @@ std::string Transcript::NextWork(Session* session) {
          (work.has_resume_checkpoint()
               ? ", resume " + work.resume_checkpoint() + " after step " + std::to_string(work.resume_step())
               : "") +
-         "\n";
+         (work.has_finish_step() ? ", finish at step " + std::to_string(work.finish_step()) : "") + "\n";
 }
 
 std::string Transcript::Fetch(const Session& session, int step) {
