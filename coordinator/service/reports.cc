@@ -1,5 +1,8 @@
 #include "coordinator/service/reports.h"
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -14,6 +17,9 @@ namespace hone::coordinator {
 namespace {
 
 constexpr int32_t kSampleGroups = 8;  // of each evaluation
+// Between tries to open a report: each reads the whole journal.
+constexpr absl::Duration kFirstPause = absl::Seconds(2);
+constexpr absl::Duration kLongestPause = absl::Minutes(1);
 
 // The run that a record belongs to; "" for none.
 const std::string& RunOf(const v1::JournalRecord& record) {
@@ -45,7 +51,10 @@ std::string LowerState(v1::RunState state) {
 }  // namespace
 
 struct Reports::RunReport {
-  std::unique_ptr<RunReporter> reporter;  // null where it could not be opened
+  std::unique_ptr<RunReporter> reporter;  // null where it is to be opened (again)
+  int64_t end = 0;                        // of the run's newest record
+  absl::Time retry_at = absl::InfinitePast();
+  absl::Duration pause;  // before the next try to open it; zero after a success
   v1::RunSpec spec;
   RunStanding standing;
   bool ended = false;
@@ -131,50 +140,68 @@ absl::Status Reports::Feed(const v1::JournalRecord& record, RunReport* report) {
   return absl::OkStatus();
 }
 
-Reports::RunReport* Reports::FindOrOpen(const std::string& run, RecordSpan span) {
-  if (const auto it = reports_.find(run); it != reports_.end()) return it->second.get();
-  auto report = std::make_unique<RunReport>();
+void Reports::GiveUp(const std::string& run, const absl::Status& why, RunReport* report) {
+  report->pause = std::clamp(2 * report->pause, kFirstPause, kLongestPause);
+  report->retry_at = absl::Now() + report->pause;
+  report->reporter = nullptr;
+  HONE_WARNING << "report of run " << run << ": " << std::string(why.message()) << "; tried again in "
+               << absl::FormatDuration(report->pause);
+}
+
+void Reports::Reopen(const std::string& run, RunReport* report) {
+  RunReport fresh;
+  fresh.end = report->end;
+  fresh.pause = report->pause;
   absl::Status opened = absl::NotFoundError("no record created the run");
-  const absl::Status scanned = scan_(span.end, [&](const v1::JournalRecord& record) {
+  const absl::Status scanned = scan_(report->end, [&](const v1::JournalRecord& record) {
     if (RunOf(record) != run) return;
-    if (record.has_run_created()) opened = Open(run, record.run_created(), report.get());
-    if (report->reporter != nullptr && opened.ok()) opened = Feed(record, report.get());
+    if (record.has_run_created()) opened = Open(run, record.run_created(), &fresh);
+    if (fresh.reporter != nullptr && opened.ok()) opened = Feed(record, &fresh);
   });
+  *report = std::move(fresh);
   if (!opened.ok() || !scanned.ok()) {
-    HONE_WARNING << "run " << run << " leaves no report: " << std::string((opened.ok() ? scanned : opened).message());
-    report->reporter = nullptr;
+    GiveUp(run, opened.ok() ? scanned : opened, report);
+  } else {
+    report->pause = absl::ZeroDuration();
   }
-  return (reports_[run] = std::move(report)).get();
 }
 
 void Reports::Handle(const v1::JournalRecord& record, RecordSpan span) {
   const std::string& run = RunOf(record);
   if (run.empty()) return;
-  const bool known = reports_.contains(run);
-  RunReport* report = FindOrOpen(run, span);
-  if (report->reporter != nullptr) {
-    if (known) {
-      if (const absl::Status status = Feed(record, report); !status.ok()) {
-        HONE_WARNING << "report of run " << run << ": " << std::string(status.message());
-      }
-    }
-    if (report->ended || record.has_evaluation_recorded() || record.has_stage_finished()) Write(run, report);
+  std::unique_ptr<RunReport>& slot = reports_[run];
+  if (slot == nullptr) slot = std::make_unique<RunReport>();
+  RunReport* report = slot.get();
+  // A record may come twice; the end never goes back.
+  report->end = std::max(report->end, span.end);
+  if (report->reporter == nullptr) {
+    if (report->retry_at <= absl::Now()) Reopen(run, report);
+  } else if (const absl::Status status = Feed(record, report); !status.ok()) {
+    GiveUp(run, status, report);
   }
-  if (report->ended) reports_.erase(run);
+  if (report->reporter == nullptr) return;
+  if (report->ended || record.has_evaluation_recorded() || record.has_stage_finished()) Write(run, report);
+  if (report->ended && !report->stale) reports_.erase(run);
 }
 
 void Reports::Write(const std::string& run, RunReport* report) {
   report->standing.running_seconds = running_seconds_(run);
-  if (const absl::Status status = report->reporter->Write(report->standing); !status.ok()) {
-    HONE_WARNING << "report of run " << run << ": " << std::string(status.message());
-  }
+  const absl::Status status = report->reporter->Write(report->standing);
+  if (!status.ok()) HONE_WARNING << "report of run " << run << ": " << std::string(status.message());
   report->written = absl::Now();
-  report->stale = false;
+  report->stale = !status.ok();
 }
 
 void Reports::Refresh(absl::Duration age) {
-  for (auto& [run, report] : reports_) {
-    if (report->reporter != nullptr && report->stale && report->written + age < absl::Now()) Write(run, report.get());
+  for (auto it = reports_.begin(); it != reports_.end();) {
+    const std::string& run = it->first;
+    RunReport* report = it->second.get();
+    if (report->reporter == nullptr && (age == absl::ZeroDuration() || report->retry_at <= absl::Now())) {
+      Reopen(run, report);
+    }
+    const bool open = report->reporter != nullptr;
+    if (open && report->stale && report->written + age <= absl::Now()) Write(run, report);
+    it = open && report->ended && !report->stale ? reports_.erase(it) : std::next(it);
   }
 }
 

@@ -17,8 +17,9 @@ namespace hone::coordinator {
 class RunReporter;
 
 // A run's reporter is opened at its first record in this life of the process, with every earlier record of the run
-// replayed (the reporter skips what it has); so a report loses nothing to a crash. A report that cannot be written is
-// logged and never stops the run. Not thread-safe.
+// replayed (the reporter skips what it has); so a report loses nothing to a crash. A report that cannot be written (a
+// full disk) is logged and never stops the run: it is opened again later in the same way, so it loses nothing to that
+// either, and a run that has ended keeps its report here until its summary is written. Not thread-safe.
 class Reports {
  public:
   // Visits the journal's durable records in [0, end).
@@ -30,15 +31,19 @@ class Reports {
   ~Reports();
   // The next durable record.
   void Handle(const v1::JournalRecord& record, RecordSpan span);
-  // Writes summaries that are older than `age` and no longer true.
+  // Writes summaries that are older than `age` and no longer true, and tries again to open reports that could not be
+  // written (after a pause that grows; at once where `age` is zero).
   void Refresh(absl::Duration age);
 
  private:
   struct RunReport;
   absl::Status Open(const std::string& run, const v1::RunCreated& created, RunReport* report);
   static absl::Status Feed(const v1::JournalRecord& record, RunReport* report);
+  // Replays the run's records up to report->end into a reporter. On failure there is none, and a time to try again.
+  void Reopen(const std::string& run, RunReport* report);
+  // No rows may follow one that was not written: gives the reporter up until the next Reopen.
+  static void GiveUp(const std::string& run, const absl::Status& why, RunReport* report);
   void Write(const std::string& run, RunReport* report);
-  RunReport* FindOrOpen(const std::string& run, RecordSpan span);
 
   const Scan scan_;
   const RunningSeconds running_seconds_;

@@ -1,0 +1,134 @@
+// Reports over folders that refuse writes for a while, as a full disk does.
+#include "coordinator/service/reports.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/files.h"
+
+namespace hone::coordinator {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct ReportsTest : ::testing::Test {
+  ReportsTest() : folder(absl::StrCat("reports_test.", getpid())) {
+    HONE_CHECK_OK(RemoveTree(folder));
+    HONE_CHECK_OK(RemoveTree(folder + ".away"));
+    v1::JournalRecord created;
+    created.mutable_run_created()->set_run("demo");
+    created.mutable_run_created()->set_output_dir(folder);
+    v1::StageSpec* stage = created.mutable_run_created()->mutable_spec()->add_stages();
+    stage->set_name("zero");
+    stage->mutable_rl();
+    Add(created);
+  }
+  ~ReportsTest() override {
+    HONE_CHECK_OK(RemoveTree(folder));
+    HONE_CHECK_OK(RemoveTree(folder + ".away"));
+  }
+
+  void Add(const v1::JournalRecord& record) {
+    journal.push_back(record);
+    const int64_t end = static_cast<int64_t>(journal.size());
+    reports.Handle(record, {end - 1, end});
+  }
+  void AddStep(int step) {
+    v1::JournalRecord record;
+    record.mutable_step_recorded()->set_run("demo");
+    record.mutable_step_recorded()->set_stage("zero");
+    record.mutable_step_recorded()->set_step(step);
+    (*record.mutable_step_recorded()->mutable_metrics())["loss"] = step;
+    Add(record);
+  }
+  void AddEvaluation(int step) {
+    v1::JournalRecord record;
+    record.mutable_evaluation_recorded()->set_run("demo");
+    record.mutable_evaluation_recorded()->set_stage("zero");
+    record.mutable_evaluation_recorded()->set_step(step);
+    (*record.mutable_evaluation_recorded()->mutable_metrics())["eval/pass_at_1"] = 0.5;
+    Add(record);
+  }
+  void AddEnd() {
+    v1::JournalRecord record;
+    record.mutable_run_state_changed()->set_run("demo");
+    record.mutable_run_state_changed()->set_state(v1::RUN_STATE_SUCCEEDED);
+    Add(record);
+  }
+  // Works for every user: a file stands where the folder was.
+  void RefuseWrites() {
+    HONE_CHECK_OK(RenamePath(folder, folder + ".away"));
+    HONE_CHECK_OK(WriteFileAtomic(folder, "in the way"));
+  }
+  void AllowWrites() {
+    HONE_CHECK_OK(RemoveTree(folder));
+    HONE_CHECK_OK(RenamePath(folder + ".away", folder));
+  }
+  std::string Read(const std::string& name) { return ReadFile(JoinPath(folder, name)).value(); }
+  // The steps and evaluations in the order of metrics.jsonl: "s1 s2 e2 ".
+  std::string Rows() {
+    const std::string text = Read("metrics.jsonl");
+    std::string rows;
+    for (size_t at = text.find("\"event\""); at != std::string::npos; at = text.find("\"event\"", at + 1)) {
+      const size_t end = text.find('\n', at);
+      const std::string line = text.substr(at, end - at);
+      const size_t step = line.find("\"step\":");
+      absl::StrAppend(&rows, line.find("evaluation") != std::string::npos ? "e" : "s",
+                      std::stoi(line.substr(step + sizeof("\"step\":") - 1)), " ");
+    }
+    return rows;
+  }
+
+  const std::string folder;
+  std::vector<v1::JournalRecord> journal;  // position = index
+  Reports reports{[this](int64_t end, const std::function<void(const v1::JournalRecord&)>& visit) {
+                    for (int64_t i = 0; i < end; ++i) visit(journal[i]);
+                    return absl::OkStatus();
+                  },
+                  [](const std::string&) { return 1.0; }};
+};
+
+TEST_F(ReportsTest, RowsThatCouldNotBeWrittenComeLater) {
+  AddStep(1);
+  RefuseWrites();
+  AddStep(2);
+  AddEvaluation(2);
+  AllowWrites();
+  // None may stand before the missing ones, whether or not the report is open again by now.
+  AddStep(3);
+  reports.Refresh(absl::ZeroDuration());
+  EXPECT_EQ(Rows(), "s1 s2 e2 s3 ");
+  EXPECT_THAT(Read("summary.json"), HasSubstr("\"steps\": 3"));
+}
+
+TEST_F(ReportsTest, ARunThatEndsWhileNothingCanBeWrittenLeavesItsSummaryLater) {
+  AddStep(1);
+  RefuseWrites();
+  AddStep(2);
+  AddEnd();
+  reports.Refresh(absl::ZeroDuration());
+  AllowWrites();
+  reports.Refresh(absl::ZeroDuration());
+  EXPECT_EQ(Rows(), "s1 s2 ");
+  EXPECT_THAT(Read("summary.json"), HasSubstr("succeeded"));
+}
+
+TEST_F(ReportsTest, ASummaryThatCouldNotBeWrittenIsWrittenLater) {
+  AddStep(1);
+  ASSERT_TRUE(CreateDirectories(folder + "/summary.json.tmp").ok());  // in the way of the temporary file
+  AddEnd();
+  ASSERT_FALSE(FileExists(folder + "/summary.json"));
+  reports.Refresh(absl::ZeroDuration());
+  ASSERT_FALSE(FileExists(folder + "/summary.json"));
+  ASSERT_TRUE(RemoveTree(folder + "/summary.json.tmp").ok());
+  reports.Refresh(absl::ZeroDuration());
+  EXPECT_THAT(Read("summary.json"), HasSubstr("succeeded"));
+}
+
+}  // namespace
+}  // namespace hone::coordinator
