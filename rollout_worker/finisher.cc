@@ -45,8 +45,8 @@ void Drop(const std::string& reason, v1::Group* group) {
   group->set_drop_reason(reason);
 }
 
-// The servers' answers that no repetition changes.
-bool IsFinal(const absl::Status& status) { return absl::IsInvalidArgument(status) || absl::IsUnimplemented(status); }
+// Of the coordinator's answers those that no repetition changes.
+bool IsRefusal(const absl::Status& status) { return absl::IsInvalidArgument(status) || absl::IsUnimplemented(status); }
 
 }  // namespace
 
@@ -165,9 +165,8 @@ bool Finisher::Score(const v1::TaskContext& context, v1::Group* group) {
       });
     }
     if (status.ok() && response.verdicts_size() != group->trajectories_size()) {
-      status =
-          absl::InvalidArgumentError("the reward server gave " + std::to_string(response.verdicts_size()) +
-                                     " verdicts for " + std::to_string(group->trajectories_size()) + " completions");
+      status = absl::InternalError("the reward server gave " + std::to_string(response.verdicts_size()) +
+                                   " verdicts for " + std::to_string(group->trajectories_size()) + " completions");
     }
     if (status.ok()) {
       for (int i = 0; i < group->trajectories_size(); ++i) {
@@ -176,7 +175,9 @@ bool Finisher::Score(const v1::TaskContext& context, v1::Group* group) {
       group->set_reward_seconds(absl::ToDoubleSeconds(absl::Now() - start));
       return true;
     }
-    if (IsFinal(status)) {
+    // Only a reward server's word on the request is final. Another error may come from a stranger that has a dead
+    // server's address by now.
+    if (absl::IsInvalidArgument(status)) {
       HONE_ERROR << "group " << group->group_id() << " cannot be scored: " << status.ToString();
       Drop("reward: " + std::string(status.message()), group);
       return true;
@@ -205,11 +206,12 @@ bool Finisher::Submit(const v1::TaskContext& context, v1::Group* group) {
         HONE_WARNING << "group " << group->group_id() << " was not accepted: " << response.reason();
       return true;
     }
-    if (IsFinal(status)) {
+    if (IsRefusal(status)) {
       HONE_ERROR << "group " << group->group_id() << " was refused: " << status.ToString();
       return true;
     }
     if (absl::IsNotFound(status)) options_.membership->ReportLost(request.member_id());
+    if (attempt == 3) HONE_WARNING << "group " << group->group_id() << " waits to be handed in: " << status.ToString();
     SleepUnless(is_cancelled, RetryPause(RetryPolicy(), attempt));
   }
   return false;

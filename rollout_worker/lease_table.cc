@@ -14,6 +14,8 @@ bool LeaseTable::SameVersion(const v1::TaskContext& a, const v1::TaskContext& b)
 }
 
 void LeaseTable::Add(const v1::LeaseGroupsResponse& response) {
+  // A mere renewal is no change: whoever waits for one would call again at once, and so on.
+  if (response.tasks().empty()) return;
   std::map<std::string, std::shared_ptr<const v1::TaskContext>> contexts;
   for (const v1::TaskContext& context : response.contexts()) {
     contexts[context.context_id()] = std::make_shared<const v1::TaskContext>(context);

@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -74,6 +76,7 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
                            v1::LeaseGroupsResponse* response) override {
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(request->wait().seconds());
     std::unique_lock lock(mutex_);
+    full_calls_ += request->max_groups() == 0;
     if (request->member_id() != member_) return {grpc::NOT_FOUND, "unknown member"};
     const std::set<uint64_t> holding(request->holding().begin(), request->holding().end());
     std::erase_if(leased_, [&](uint64_t id) { return !holding.contains(id); });
@@ -141,12 +144,18 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
     std::lock_guard lock(mutex_);
     return rollout_address_;
   }
+  // LeaseGroups calls of a worker that wants no group.
+  int full_calls() {
+    std::lock_guard lock(mutex_);
+    return full_calls_;
+  }
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   int registrations_ = 0;
   int submit_failures_ = 0;
+  int full_calls_ = 0;
   std::string member_, rollout_address_;
   std::vector<std::string> reward_addresses_;
   v1::TaskContext context_;
@@ -161,7 +170,8 @@ class FakeReward final : public v1::RewardService::Service {
   grpc::Status ScoreGroup(grpc::ServerContext*, const v1::ScoreGroupRequest* request,
                           v1::ScoreGroupResponse* response) override {
     std::lock_guard lock(mutex_);
-    if (failures_ > 0) return --failures_, grpc::Status(grpc::UNAVAILABLE, "starting");
+    if (failures_ > 0) return --failures_, grpc::Status(failure_, "not now");
+    if (short_answers_ > 0) return --short_answers_, grpc::Status::OK;
     for (const v1::Completion& completion : request->completions()) {
       v1::Verdict* verdict = response->add_verdicts();
       verdict->set_state(v1::REWARD_STATE_SCORED);
@@ -169,14 +179,22 @@ class FakeReward final : public v1::RewardService::Service {
     }
     return grpc::Status::OK;
   }
-  void Fail(int count) {
+  void Fail(int count, grpc::StatusCode code = grpc::UNAVAILABLE) {
     std::lock_guard lock(mutex_);
     failures_ = count;
+    failure_ = code;
+  }
+  // Answers without a verdict.
+  void AnswerShort(int count) {
+    std::lock_guard lock(mutex_);
+    short_answers_ = count;
   }
 
  private:
   std::mutex mutex_;
   int failures_ = 0;
+  int short_answers_ = 0;
+  grpc::StatusCode failure_ = grpc::UNAVAILABLE;
 };
 
 class WorkerTest : public testing::Test {
@@ -232,7 +250,7 @@ class WorkerTest : public testing::Test {
     context.set_run_seed(5);
     context.mutable_version()->set_number(number);
     context.mutable_version()->set_root_hash(snapshot->content_hash());
-    context.set_weights_address(weight_server_->address());
+    context.set_weights_address(weights_address_.empty() ? weight_server_->address() : weights_address_);
     context.mutable_sampling()->set_max_new_tokens(20);
     context.set_group_size(kGroupSize);
     context.set_overlong(v1::OVERLONG_POLICY_DROP);
@@ -272,6 +290,7 @@ class WorkerTest : public testing::Test {
   std::unique_ptr<RpcServer> coordinator_server_, reward_server_, weight_server_;
   pid_t pid_ = -1;
   std::string hash_;
+  std::string weights_address_;  // instead of the weight server's
 };
 
 TEST_F(WorkerTest, MakesScoresAndHandsInEachVersionsGroups) {
@@ -321,6 +340,22 @@ TEST_F(WorkerTest, RegistersAgainAndGoesOn) {
   EXPECT_EQ(coordinator_.Await().size(), 40u);
 }
 
+// An address may be another process's by now: its answers say nothing about the group.
+TEST_F(WorkerTest, AStrangerAtTheRewardServersAddressLosesNoGroup) {
+  reward_.Fail(3, grpc::UNIMPLEMENTED);
+  reward_.AnswerShort(2);
+  OpenVersion(0, 4);
+  for (const auto& [id, group] : coordinator_.Await()) {
+    EXPECT_EQ(group.state(), v1::GROUP_STATE_COMPLETE) << group.drop_reason();
+  }
+  reward_.Fail(1, grpc::INVALID_ARGUMENT);
+  OpenVersion(1, 1);
+  for (const auto& [id, group] : coordinator_.Await()) {
+    EXPECT_EQ(group.state(), v1::GROUP_STATE_DROPPED);
+    EXPECT_EQ(group.drop_reason(), "reward: not now");
+  }
+}
+
 TEST_F(WorkerTest, GivesLeasesBackUntilTheVersionCanBeHad) {
   weight_server_->Shutdown(absl::ZeroDuration());
   OpenVersion(0, 4);
@@ -329,6 +364,24 @@ TEST_F(WorkerTest, GivesLeasesBackUntilTheVersionCanBeHad) {
   weight_server_ = RpcServer::Start({.listen = "127.0.0.1:0"}, {weights_.service()}).value();
   coordinator_.SetWeightsAddress(weight_server_->address());
   EXPECT_EQ(coordinator_.Await().size(), 4u);
+}
+
+// The weights never come, so all that is leased stays queued: the worker is full, and only renews.
+TEST_F(WorkerTest, AFullWorkerDoesNotSpin) {
+  const int silent = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(bind(silent, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(silent, 8), 0);
+  ASSERT_EQ(getsockname(silent, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  weights_address_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  OpenVersion(0, 20);
+  while (coordinator_.full_calls() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // a slow machine makes fewer calls, not more
+  EXPECT_LE(coordinator_.full_calls(), 10);
+  close(silent);
 }
 
 TEST_F(WorkerTest, ServesTheWeightsThatItHolds) {
