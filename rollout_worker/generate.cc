@@ -15,7 +15,7 @@ namespace hone {
 namespace {
 
 constexpr const char* kModelFiles[] = {"config.json", "generation_config.json", "tokenizer.json",
-                                       "tokenizer_config.json"};
+                                       "tokenizer_config.json", "chat_template.jinja"};
 
 const char* NameOf(engine::FinishReason reason) {
   switch (reason) {

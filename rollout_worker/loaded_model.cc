@@ -21,7 +21,7 @@ absl::StatusOr<std::shared_ptr<const ModelText>> ReadModelText(const ModelFiles&
                         model::ParseModelConfig(contents("config.json"), contents("generation_config.json")));
   HONE_ASSIGN_OR_RETURN(text->tokenizer,
                         model::Tokenizer::FromJson(contents("tokenizer.json"), contents("tokenizer_config.json")));
-  auto chat = model::ChatTemplate::FromConfig(contents("tokenizer_config.json"));
+  auto chat = model::ChatTemplate::FromFiles(contents("tokenizer_config.json"), contents("chat_template.jinja"));
   text->chat_template_status = chat.status();
   if (chat.ok()) text->chat_template = *std::move(chat);
   return text;

@@ -173,6 +173,13 @@ size_t LastQuestion(const std::vector<ChatMessage>& messages) {
   return messages.empty() ? 0 : messages.size() - 1;
 }
 
+// Of a tokenizer_config.json: a text, or an object with the text as its content; empty for none.
+std::string BosToken(const json& config) {
+  const json* bos = FindMember(config, "bos_token");
+  if (bos != nullptr && bos->is_object()) bos = FindMember(*bos, "content");
+  return bos != nullptr && bos->is_string() ? bos->get<std::string>() : std::string();
+}
+
 }  // namespace
 
 ChatTemplate ChatTemplate::ForFamily(Family family, std::string_view default_system, std::string_view bos_token) {
@@ -197,6 +204,23 @@ absl::StatusOr<ChatTemplate> ChatTemplate::FromText(std::string_view template_te
                    ToAbsl(template_text.substr(0, 120)), "'"));
 }
 
+absl::StatusOr<ChatTemplate> ChatTemplate::FromFiles(std::string_view tokenizer_config_json,
+                                                     std::string_view jinja_text) {
+  if (jinja_text.empty()) {
+    if (!tokenizer_config_json.empty()) return FromConfig(tokenizer_config_json);
+    return absl::NotFoundError("the model has neither chat_template.jinja nor tokenizer_config.json");
+  }
+  std::string bos_token;
+  if (!tokenizer_config_json.empty()) {
+    HONE_ASSIGN_OR_RETURN(const json config, ParseJson(tokenizer_config_json, "tokenizer_config.json"));
+    if (!config.is_object()) return absl::InvalidArgumentError("tokenizer_config.json: expected an object");
+    bos_token = BosToken(config);
+  }
+  auto result = FromText(jinja_text, bos_token);
+  if (!result.ok()) return Annotate(result.status(), "chat_template.jinja");
+  return result;
+}
+
 absl::StatusOr<ChatTemplate> ChatTemplate::FromConfig(std::string_view tokenizer_config_json) {
   HONE_ASSIGN_OR_RETURN(const json config, ParseJson(tokenizer_config_json, "tokenizer_config.json"));
   const json* text = FindMember(config, "chat_template");
@@ -212,24 +236,16 @@ absl::StatusOr<ChatTemplate> ChatTemplate::FromConfig(std::string_view tokenizer
     return absl::NotFoundError("tokenizer_config.json: there is no 'chat_template'");
   }
   if (!text->is_string()) return absl::InvalidArgumentError("tokenizer_config.json: 'chat_template' is not a text");
-  const json* bos = FindMember(config, "bos_token");
-  if (bos != nullptr && bos->is_object()) bos = FindMember(*bos, "content");
-  return FromText(text->get_ref<const std::string&>(),
-                  bos != nullptr && bos->is_string() ? bos->get<std::string>() : std::string());
+  return FromText(text->get_ref<const std::string&>(), BosToken(config));
 }
 
 absl::StatusOr<ChatTemplate> ChatTemplate::FromDirectory(const std::string& directory) {
-  HONE_ASSIGN_OR_RETURN(std::string config_text, ReadFile(JoinPath(directory, "tokenizer_config.json")));
-  const std::string jinja_path = JoinPath(directory, "chat_template.jinja");
-  if (FileExists(jinja_path)) {
-    HONE_ASSIGN_OR_RETURN(json config, ParseJson(config_text, "tokenizer_config.json"));
-    HONE_ASSIGN_OR_RETURN(const std::string text, ReadFile(jinja_path));
-    if (!config.is_object())
-      return absl::InvalidArgumentError(directory + ": tokenizer_config.json: expected an object");
-    config["chat_template"] = text;
-    config_text = DumpJson(config);
+  HONE_ASSIGN_OR_RETURN(const std::string config_text, ReadFile(JoinPath(directory, "tokenizer_config.json")));
+  std::string jinja_text;
+  if (const std::string path = JoinPath(directory, "chat_template.jinja"); FileExists(path)) {
+    HONE_ASSIGN_OR_RETURN(jinja_text, ReadFile(path));
   }
-  auto result = FromConfig(config_text);
+  auto result = FromFiles(config_text, jinja_text);
   if (!result.ok()) return Annotate(result.status(), directory);
   return result;
 }

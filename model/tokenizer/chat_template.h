@@ -35,6 +35,8 @@ class ChatTemplate {
   // From the `chat_template` of a tokenizer_config.json. NOT_FOUND where there is none, INVALID_ARGUMENT (with the
   // text's hash and first characters) where it is not one of the known texts.
   static absl::StatusOr<ChatTemplate> FromConfig(std::string_view tokenizer_config_json);
+  // From a model's files as texts, each empty where the model lacks it: chat_template.jinja, else as FromConfig.
+  static absl::StatusOr<ChatTemplate> FromFiles(std::string_view tokenizer_config_json, std::string_view jinja_text);
   // From the template's text; `bos_token` is what the template's bos_token variable holds (used by Llama only).
   static absl::StatusOr<ChatTemplate> FromText(std::string_view template_text, std::string_view bos_token);
   // By name, for a model that comes without a template. `default_system` (empty for none) is for the ChatML families.

@@ -117,6 +117,12 @@ TEST(ChatTemplateTest, FromConfiguration) {
   EXPECT_EQ(ChatTemplate::FromConfig(R"({"chat_template": 3})").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ChatTemplate::FromConfig("{").status().code(), absl::StatusCode::kInvalidArgument);
 
+  EXPECT_EQ(ChatTemplate::FromFiles(config.dump(), "")->default_system(), "B.");
+  EXPECT_EQ(ChatTemplate::FromFiles(config.dump(), ChatMlText("C."))->default_system(), "C.");
+  EXPECT_EQ(ChatTemplate::FromFiles("", ChatMlText("C."))->default_system(), "C.");
+  EXPECT_EQ(ChatTemplate::FromFiles("", "").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ChatTemplate::FromFiles(config.dump(), "x").status().code(), absl::StatusCode::kInvalidArgument);
+
   const std::string folder = "chat_template_test";
   ASSERT_TRUE(CreateDirectories(folder).ok());
   ASSERT_TRUE(WriteFileAtomic(JoinPath(folder, "tokenizer_config.json"), config.dump()).ok());
