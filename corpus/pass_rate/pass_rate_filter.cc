@@ -23,6 +23,12 @@ absl::Status LineError(const std::string& path, int64_t line, const std::string&
   return absl::InvalidArgumentError(absl::StrCat(path, ":", line, ": ", what));
 }
 
+// The member's text; empty where it is absent or something else.
+std::string Text(const Json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+
 // Adds one sample (a hone.v1.Sample in JSON) to its problem's tally.
 absl::Status AddSample(const PassRateOptions& options, const Json& sample, std::map<std::string, Tally>* tallies,
                        PassRateReport* report) {
@@ -32,8 +38,8 @@ absl::Status AddSample(const PassRateOptions& options, const Json& sample, std::
     return absl::InvalidArgumentError("expected a sample with prompt_id and trajectory.verdict.components");
   }
   for (const Json& component : sample[components]) {
-    if (!component.is_object() || component.value("name", "") != options.component) continue;
-    if (component.value("state", "") != "REWARD_STATE_SCORED") {
+    if (!component.is_object() || Text(component, "name") != options.component) continue;
+    if (Text(component, "state") != "REWARD_STATE_SCORED") {
       ++report->unscorable;
       return absl::OkStatus();
     }

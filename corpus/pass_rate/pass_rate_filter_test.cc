@@ -66,6 +66,10 @@ TEST(PassRate, ErrorsNameFileAndLine) {
   EXPECT_EQ(error(Options(kData, "{}\n")),
             "pass_rate_samples.jsonl:1: expected a sample with prompt_id and trajectory.verdict.components");
   EXPECT_THAT(error(Options(kData, "\n{broken\n")), HasSubstr("pass_rate_samples.jsonl:2: "));
+  EXPECT_THAT(error(Options(kData,
+                            "{\"prompt_id\":\"a\",\"trajectory\":{\"verdict\":{\"components\":[{\"name\":3,"
+                            "\"state\":null}]}}}\n")),
+              HasSubstr("pass_rate_samples.jsonl:1: the sample has no component"));
   EXPECT_THAT(error(Options("[]\n", Sample("a", 1))), HasSubstr("pass_rate_data.jsonl:1: expected a JSON object"));
   EXPECT_THAT(error(Options(kData, Sample("never", 0))),
               HasSubstr("no problem would be kept: of 6 rows 1 were measured"));
