@@ -64,6 +64,9 @@ TEST(Sample, GreedyTakesTheLowestIndexAmongEquals) {
   EXPECT_EQ(Sample(logits.data(), 4, {.temperature = 0}, 0.999, nullptr), 1);
   const uint8_t banned[] = {0, 1, 0, 0};
   EXPECT_EQ(Sample(logits.data(), 4, {.temperature = 0}, 0.0, banned), 2);
+  // 1 / 1e-39 is no float.
+  EXPECT_EQ(Sample(logits.data(), 4, {.temperature = 1e-39f}, 0.999, nullptr), 1);
+  EXPECT_EQ(Sample(logits.data(), 4, {.temperature = 1e-39f, .top_k = 2}, 0.999, nullptr), 1);
 }
 
 TEST(Sample, TiesAreKeptInIndexOrder) {

@@ -71,10 +71,13 @@ int32_t Sample(const float* logits, int64_t vocab, const SamplingParams& params,
   HONE_CHECK(best >= 0) << "Sample: all of " << vocab << " tokens are banned";
   const float max = logits[best];
   const bool finite = max > kLowest && max < std::numeric_limits<float>::infinity();
-  if (params.temperature <= 0 || !finite) return static_cast<int32_t>(best);
+  const float inverse = 1.0f / params.temperature;
+  // Below about 3e-39 the inverse is infinite; all of the mass is then the best token's, as it is at 0.
+  const bool greedy = params.temperature <= 0 || !(inverse < std::numeric_limits<float>::infinity());
+  if (greedy || !finite) return static_cast<int32_t>(best);
 
   float* weights = cpu::Scratch(cpu::ScratchUse::kSample, static_cast<size_t>(vocab));
-  cpu::TableOf(IsaPath::kBaseline).exponentials(logits, vocab, max, 1.0f / params.temperature, weights);
+  cpu::TableOf(IsaPath::kBaseline).exponentials(logits, vocab, max, inverse, weights);
   for (int64_t i = 0; i < vocab; ++i) {
     if (!allowed(i) || weights[i] != weights[i]) weights[i] = 0;
   }
