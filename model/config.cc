@@ -101,16 +101,17 @@ absl::Status ReadFamily(const json& object, Family* family) {
 }
 
 // Keys that change the computation in ways these families' code does not have: refused where they are in use.
-absl::Status RefuseUnsupported(const json& object) {
+absl::Status RefuseUnsupported(const json& object, Family family) {
   const json* activation = Set(object, "hidden_act");
   if (activation != nullptr && *activation != "silu") return BadKey("hidden_act", "\"silu\"", *activation);
   const json* sliding = Set(object, "use_sliding_window");
   if (sliding != nullptr && *sliding != false) {
     return BadKey("use_sliding_window", "false (sliding windows are not supported)", *sliding);
   }
-  // Qwen2 names a window that use_sliding_window switches on; elsewhere the window's presence is its use.
+  // The Qwens name a window that use_sliding_window, false where absent, switches on; elsewhere the window's presence
+  // is its use.
   const json* window = Set(object, "sliding_window");
-  if (window != nullptr && sliding == nullptr) {
+  if (window != nullptr && sliding == nullptr && family == Family::kLlama) {
     return BadKey("sliding_window", "null (sliding windows are not supported)", *window);
   }
   const json* layer_types = Set(object, "layer_types");
@@ -307,7 +308,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config_json, std::
   if (!object.is_object()) return absl::InvalidArgumentError(absl::StrCat(kWhat, ": expected a JSON object"));
   ModelConfig config;
   HONE_RETURN_IF_ERROR(ReadFamily(object, &config.family));
-  HONE_RETURN_IF_ERROR(RefuseUnsupported(object));
+  HONE_RETURN_IF_ERROR(RefuseUnsupported(object, config.family));
   HONE_RETURN_IF_ERROR(ReadShape(object, &config));
   double epsilon = 1e-6;
   HONE_RETURN_IF_ERROR(ReadDouble(object, "rms_norm_eps", 0.0, 1.0, &epsilon));

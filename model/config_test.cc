@@ -60,6 +60,8 @@ TEST(ConfigTest, FamiliesDifferInBiasesAndNorms) {
   qwen2["use_sliding_window"] = false;
   EXPECT_TRUE(Parse(qwen2).qkv_bias);
   EXPECT_FALSE(Parse(qwen2).output_bias);
+  qwen2.erase("use_sliding_window");  // false is its default
+  EXPECT_TRUE(Parse(qwen2).qkv_bias);
   json qwen3 = Llama();
   qwen3["model_type"] = "qwen3";
   EXPECT_TRUE(Parse(qwen3).qk_norm);
