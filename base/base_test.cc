@@ -33,6 +33,13 @@ TEST(StringsTest, Utf8) {
   EXPECT_FALSE(IsValidUtf8("\xE4\xB8"));          // cut off
 }
 
+TEST(StringsTest, MendUtf8ReplacesOnlyWhatIsIllFormed) {
+  EXPECT_EQ(MendUtf8(""), "");
+  EXPECT_EQ(MendUtf8("plain, 中文, \xF0\x9F\x98\x80"), "plain, 中文, \xF0\x9F\x98\x80");
+  EXPECT_EQ(MendUtf8("caf\xE9!"), "caf\xEF\xBF\xBD!");
+  EXPECT_EQ(MendUtf8("\xE4\xB8"), "\xEF\xBF\xBD\xEF\xBF\xBD");  // a character cut off: one for each byte
+}
+
 TEST(StringsTest, NearestNameSuggestsOnlyLikelyTypos) {
   EXPECT_EQ(NearestName("temperatur", {"top_p", "temperature"}), "temperature");
   EXPECT_EQ(NearestName("group_szie", {"group_size", "steps"}), "group_size");

@@ -15,38 +15,60 @@ std::string ToHex(std::string_view bytes) {
   return out;
 }
 
-bool IsValidUtf8(std::string_view s) {
+namespace {
+
+// Bytes of the well-formed character that the non-empty `s` begins with; 0 where it begins with none.
+size_t CharacterSize(std::string_view s) {
   const auto* p = reinterpret_cast<const unsigned char*>(s.data());
-  const auto* const end = p + s.size();
-  while (p < end) {
-    if (*p < 0x80) {
-      ++p;
-      continue;
-    }
-    int length;
-    uint32_t code;
-    if ((*p & 0xE0) == 0xC0) {
-      length = 2;
-      code = *p & 0x1F;
-    } else if ((*p & 0xF0) == 0xE0) {
-      length = 3;
-      code = *p & 0x0F;
-    } else if ((*p & 0xF8) == 0xF0) {
-      length = 4;
-      code = *p & 0x07;
-    } else {
-      return false;
-    }
-    if (end - p < length) return false;
-    for (int i = 1; i < length; ++i) {
-      if ((p[i] & 0xC0) != 0x80) return false;
-      code = (code << 6) | (p[i] & 0x3F);
-    }
-    static constexpr uint32_t kSmallest[5] = {0, 0, 0x80, 0x800, 0x10000};
-    if (code < kSmallest[length] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return false;
-    p += length;
+  if (*p < 0x80) return 1;
+  size_t length;
+  uint32_t code;
+  if ((*p & 0xE0) == 0xC0) {
+    length = 2;
+    code = *p & 0x1F;
+  } else if ((*p & 0xF0) == 0xE0) {
+    length = 3;
+    code = *p & 0x0F;
+  } else if ((*p & 0xF8) == 0xF0) {
+    length = 4;
+    code = *p & 0x07;
+  } else {
+    return 0;
+  }
+  if (s.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((p[i] & 0xC0) != 0x80) return 0;
+    code = (code << 6) | (p[i] & 0x3F);
+  }
+  static constexpr uint32_t kSmallest[5] = {0, 0, 0x80, 0x800, 0x10000};
+  if (code < kSmallest[length] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return 0;
+  return length;
+}
+
+}  // namespace
+
+bool IsValidUtf8(std::string_view s) {
+  while (!s.empty()) {
+    const size_t size = CharacterSize(s);
+    if (size == 0) return false;
+    s.remove_prefix(size);
   }
   return true;
+}
+
+std::string MendUtf8(std::string_view s) {
+  std::string out;
+  out.reserve(s.size());
+  while (!s.empty()) {
+    const size_t size = CharacterSize(s);
+    if (size == 0) {
+      out += "\xEF\xBF\xBD";
+    } else {
+      out += s.substr(0, size);
+    }
+    s.remove_prefix(size == 0 ? 1 : size);
+  }
+  return out;
 }
 
 int EditDistance(std::string_view a, std::string_view b) {

@@ -20,6 +20,9 @@ std::string ToHex(std::string_view bytes);
 // True where `s` is well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF).
 bool IsValidUtf8(std::string_view s);
 
+// `s` with U+FFFD in place of each byte that is not part of well-formed UTF-8: for text that quotes foreign bytes.
+std::string MendUtf8(std::string_view s);
+
 // Edit distance between `a` and `b` (insert, delete, replace, swap of neighbours each cost 1).
 int EditDistance(std::string_view a, std::string_view b);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/strings.h"
 #include "coordinator/core/record_time.h"
 #include "coordinator/core/stage_plan.h"
 
@@ -84,7 +85,8 @@ void Core::SetState(const RunState& run, v1::RunState state, const std::string& 
   v1::RunStateChanged& changed = *record.mutable_run_state_changed();
   changed.set_run(run.name());
   changed.set_state(state);
-  changed.set_error(error);
+  // It may quote bytes of a file or a path, and what is not UTF-8 could not be read back.
+  changed.set_error(MendUtf8(error));
   const bool was_active = run.IsActive();
   Emit(std::move(record), now);
   // What is open belongs to the active run: what happens to a queued or ended one does not touch it.

@@ -1,6 +1,8 @@
 // Commands of the control API, and what it shows.
 #include <algorithm>
 
+#include "base/status.h"
+#include "base/strings.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/record_time.h"
 #include "coordinator/core/stage_plan.h"
@@ -14,6 +16,12 @@ absl::Status WrongState(const RunState& run, const std::string& action) {
                                        action + " it");
 }
 
+// The paths of a run enter the journal and what the learner is told, both of which hold UTF-8 only.
+absl::Status CheckPath(const std::string& what, const std::string& path) {
+  if (IsValidUtf8(path)) return absl::OkStatus();
+  return absl::InvalidArgumentError(what + ": expected UTF-8, got '" + MendUtf8(path) + "'");
+}
+
 }  // namespace
 
 absl::Status Core::CreateRun(const v1::RunCreated& request, PromptSets prompts, absl::Time now, bool* existed) {
@@ -23,6 +31,8 @@ absl::Status Core::CreateRun(const v1::RunCreated& request, PromptSets prompts, 
   if (!known.empty()) {
     return absl::AlreadyExistsError("request id '" + request.request_id() + "' was used for run '" + known + "'");
   }
+  HONE_RETURN_IF_ERROR(CheckPath("the coordinator's working directory", options_.working_directory));
+  HONE_RETURN_IF_ERROR(CheckPath("output_dir", request.output_dir()));
   for (const auto& run : runs_) {
     if (run->name() == request.run()) return absl::AlreadyExistsError("a run named '" + run->name() + "' exists");
     if (run->output_dir() == request.output_dir()) {
