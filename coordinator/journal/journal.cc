@@ -76,12 +76,14 @@ absl::Status Journal::Impl::OpenSegment(int64_t base) {
   if (opened < 0) return DiskStatus(errno, "open " + path);
   struct stat info {};
   absl::Status status = fstat(opened, &info) == 0 ? absl::OkStatus() : DiskStatus(errno, path);
-  if (status.ok() && info.st_size < static_cast<off_t>(kSegmentHeaderBytes)) {
+  const bool created = status.ok() && info.st_size < static_cast<off_t>(kSegmentHeaderBytes);
+  if (created) {
     status = WriteAt(opened, EncodeSegmentHeader(static_cast<uint64_t>(base)), 0, path);
-    if (status.ok() && fsync(opened) != 0) status = DiskStatus(errno, "fsync " + path);
-    HONE_CRASH_POINT("journal.new_segment");
-    if (status.ok()) status = SyncPath(options.directory);
   }
+  // Also where the segment was there: an earlier try may have failed, or died, before its name was durable.
+  if (status.ok() && fsync(opened) != 0) status = DiskStatus(errno, "fsync " + path);
+  if (created) HONE_CRASH_POINT("journal.new_segment");
+  if (status.ok()) status = SyncPath(options.directory);
   if (!status.ok()) {
     close(opened);
     return status;
