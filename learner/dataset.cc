@@ -203,8 +203,8 @@ absl::StatusOr<SupervisedData> LoadSupervisedData(const v1::DatasetSpec& dataset
     absl::StatusOr<model::ChatTemplate> chat = absl::NotFoundError("not asked for");
     if (spec.template_() == v1::PROMPT_TEMPLATE_CHAT) {
       reader.frame = model::PromptFrame::kChat;
-      chat = model::ChatTemplate::FromConfig(context.tokenizer_config_json);
-      if (!chat.ok()) return Annotate(chat.status(), "tokenizer_config.json");
+      chat = model::ChatTemplate::FromFiles(context.tokenizer_config_json, context.chat_template_jinja);
+      if (!chat.ok()) return Annotate(chat.status(), "template: chat");
       reader.chat = &*chat;
     } else if (spec.template_() == v1::PROMPT_TEMPLATE_R1_ZERO) {
       reader.frame = model::PromptFrame::kR1Zero;
@@ -216,6 +216,33 @@ absl::StatusOr<SupervisedData> LoadSupervisedData(const v1::DatasetSpec& dataset
   }
   if (!(total_weight > 0)) return absl::InvalidArgumentError("the data set has no source with weight above 0");
   return data;
+}
+
+absl::Status CheckChatTemplate(const v1::RunSpec& spec, const v1::StageSpec& stage, const ModelFiles& files) {
+  std::vector<std::string> names;
+  const auto add_training = [&names](const auto& training) {
+    names.push_back(training.dataset());
+    if (training.has_evaluate()) names.push_back(training.evaluate().evaluation().dataset());
+  };
+  if (stage.has_pretrain()) add_training(stage.pretrain());
+  if (stage.has_sft()) add_training(stage.sft());
+  if (stage.has_rl()) add_training(stage.rl());
+  if (stage.has_evaluate()) names.push_back(stage.evaluate().evaluation().dataset());
+  const auto contents = [&files](const char* name) {
+    const auto it = files.find(name);
+    return it == files.end() ? std::string_view() : std::string_view(it->second);
+  };
+  for (const std::string& name : names) {
+    const auto dataset = spec.datasets().find(name);
+    if (dataset == spec.datasets().end()) continue;
+    for (const v1::SourceSpec& source : dataset->second.sources()) {
+      if (source.template_() != v1::PROMPT_TEMPLATE_CHAT) continue;
+      const auto chat =
+          model::ChatTemplate::FromFiles(contents("tokenizer_config.json"), contents("chat_template.jinja"));
+      if (!chat.ok()) return Annotate(chat.status(), absl::StrCat("data set '", name, "': template: chat"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 TrainingSequence MakeSequence(const SupervisedRow& row) {

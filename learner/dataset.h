@@ -10,10 +10,13 @@
 #include "learner/packing.h"
 #include "learner/sample_order.h"
 #include "model/tokenizer/tokenizer.h"
+#include "weight_sync/weight_channel.h"
 
 namespace hone::v1 {
 class DatasetSpec;
+class RunSpec;
 class SftStage;
+class StageSpec;
 }  // namespace hone::v1
 
 namespace hone::learner {
@@ -41,10 +44,11 @@ struct SupervisedData {
 struct RowContext {
   const kernels::KernelContext* kernels = nullptr;  // its threads share the work
   const model::Tokenizer* tokenizer = nullptr;
-  std::string tokenizer_config_json;  // for the chat template
-  int32_t eos_id = -1;                // -1: the model has none
-  int64_t vocab_size = 0;             // of the model
-  int64_t max_positions = 0;          // of the model; 0 = no limit
+  std::string tokenizer_config_json;  // for the chat template, as is the next; empty where the model has none
+  std::string chat_template_jinja;
+  int32_t eos_id = -1;        // -1: the model has none
+  int64_t vocab_size = 0;     // of the model
+  int64_t max_positions = 0;  // of the model; 0 = no limit
 };
 
 // A row with the prompt column is prompt + completion, loss on the completion; one without it, but with the text
@@ -54,6 +58,10 @@ struct RowContext {
 // OVERLONG_POLICY_FAIL; with the file: no rows, or none short enough.
 absl::StatusOr<SupervisedData> LoadSupervisedData(const v1::DatasetSpec& dataset, const v1::SftStage& stage,
                                                   const RowContext& context);
+
+// That the model has a chat template that is known, where a data set of the stage or of its evaluation asks for one:
+// else the rollout drops every prompt, and the stage trains on nothing. The error names the data set.
+absl::Status CheckChatTemplate(const v1::RunSpec& spec, const v1::StageSpec& stage, const ModelFiles& files);
 
 TrainingSequence MakeSequence(const SupervisedRow& row);
 

@@ -283,8 +283,10 @@ TEST_F(LearnerTest, ExportsOnceAndNeverOverOthersFiles) {
   v1::RunSpec spec = TinyRun(folder, "pretrain", 3);
   spec.mutable_stages(0)->mutable_export_()->set_path(JoinPath(folder, "exported"));
   const v1::LearnerWork work = MakeWork(folder, spec, v1::WORK_KIND_EXPORT);
-  for (int i = 0; i < 2; ++i) {  // the second time over the first
-    const FakeCoordinator::Record record = RunUndisturbed(work);
+  v1::LearnerWork slashed = work;
+  slashed.mutable_spec()->mutable_stages(0)->mutable_export_()->set_path(JoinPath(folder, "exported") + "/.//");
+  for (int i = 0; i < 4; ++i) {  // each time over the one before
+    const FakeCoordinator::Record record = RunUndisturbed(i < 2 ? work : slashed);
     ASSERT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_DONE) << record.finished->error();
     v1::WeightsOrigin origin;
     origin.set_model_path(record.finished->path());
@@ -316,6 +318,9 @@ TEST_F(LearnerTest, WorkThatCannotBeDoneFailsWithItsReason) {
   EXPECT_NE(error(work).find(JoinPath(folder, "model")), std::string::npos);
   std::ofstream(JoinPath(folder, "data.jsonl"), std::ios::app) << "{\"prompt\": \"w2\"}\n";
   EXPECT_NE(error(good).find("data.jsonl:51: expected a key 'completion'"), std::string::npos);
+    EXPECT_EQ(record.finished->path(), JoinPath(folder, "exported"));
+    EXPECT_FALSE(FileExists(JoinPath(folder, "exported.hone-old")));
+    EXPECT_FALSE(FileExists(JoinPath(folder, "exported.hone-tmp")));
   work = good;
   work.mutable_start()->clear_model_path();
   work.mutable_start()->set_checkpoint_path(folder);
@@ -337,3 +342,23 @@ TEST_F(LearnerTest, ACheckpointOfAnotherSpecIsRefused) {
 
 }  // namespace
 }  // namespace hone::learner
+// The rollout would drop every prompt with the same reason, and the stage would end well, trained on nothing.
+TEST_F(LearnerTest, AnUnknownChatTemplateFailsTheWork) {
+  for (const std::string kind : {"pretrain", "rl"}) {
+    const std::string folder = FreshFolder(absl::StrCat("chat-", kind));
+    v1::RunSpec spec = TinyRun(folder, kind, 3);
+    v1::StageSpec* stage = spec.mutable_stages(0);
+    v1::PeriodicEvalSpec* evaluate =
+        kind == "rl" ? stage->mutable_rl()->mutable_evaluate() : stage->mutable_pretrain()->mutable_evaluate();
+    evaluate->mutable_evaluation()->set_dataset("asked");
+    (*spec.mutable_datasets())["asked"].add_sources()->set_template_(v1::PROMPT_TEMPLATE_CHAT);
+    std::ofstream(JoinPath(folder, "model/chat_template.jinja")) << "{{ messages }}";
+    const FakeCoordinator::Record record = RunUndisturbed(MakeWork(folder, spec));
+    EXPECT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_FAILED);
+    EXPECT_TRUE(record.published.empty());
+    EXPECT_NE(record.finished->error().find("data set 'asked': template: chat: chat_template.jinja: unknown chat"),
+              std::string::npos)
+        << record.finished->error();
+  }
+}
+

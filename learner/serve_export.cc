@@ -1,5 +1,6 @@
 #include "learner/serve_export.h"
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/files.h"
 #include "base/logging.h"
+#include "learner/dataset.h"
 
 namespace hone::learner {
 namespace {
@@ -34,10 +36,33 @@ absl::Status CheckReplaceable(const std::string& path) {
                                                kMarker, "): not overwritten"));
 }
 
+// The path without what would put a sibling's name (the path and an ending) inside of it: "a/b/", "a/b/.".
+std::string PlainPath(const std::string& path) {
+  std::string plain = std::filesystem::path(path).lexically_normal().string();
+  while (plain.size() > 1 && plain.back() == '/') plain.pop_back();
+  return plain;
+}
+
+// At every moment the earlier export or the new one is whole, at `path` or beside it.
+absl::Status Replace(const std::string& temporary, const std::string& path) {
+  const std::string aside = path + ".hone-old";
+  const bool earlier = FileExists(path);
+  if (earlier) {
+    HONE_RETURN_IF_ERROR(RemoveTree(aside));  // left by a crash, after the export that replaced it was in place
+    HONE_RETURN_IF_ERROR(RenamePath(path, aside));
+  }
+  if (const absl::Status status = RenamePath(temporary, path); !status.ok()) {
+    if (earlier) RenamePath(aside, path).IgnoreError();
+    return status;
+  }
+  return RemoveTree(aside);
+}
+
 }  // namespace
 
 absl::Status ServeWeights(WorkSession* session) {
   HONE_ASSIGN_OR_RETURN(const LoadedModel loaded, LoadOrigin(session->work().start(), session->work().spec().seed()));
+  HONE_RETURN_IF_ERROR(CheckChatTemplate(session->work().spec(), session->stage(), loaded.files));
   HONE_ASSIGN_OR_RETURN(const bool evaluation_due,
                         session->Publish(session->kernels(), loaded.config, loaded.masters, loaded.files, 0));
   Flow flow = Flow::kContinue;
@@ -53,8 +78,8 @@ absl::Status ServeWeights(WorkSession* session) {
 absl::Status ExportWeights(WorkSession* session) {
   const v1::ExportStage& spec = session->stage().export_();
   const v1::LearnerWork& work = session->work();
-  const std::string path =
-      spec.path().empty() ? JoinPath(JoinPath(work.output_dir(), "export"), session->stage().name()) : spec.path();
+  const std::string path = PlainPath(
+      spec.path().empty() ? JoinPath(JoinPath(work.output_dir(), "export"), session->stage().name()) : spec.path());
   HONE_RETURN_IF_ERROR(CheckReplaceable(path));
   HONE_ASSIGN_OR_RETURN(const LoadedModel loaded, LoadOrigin(work.start(), work.spec().seed()));
   const v1::DType wanted = spec.has_dtype() ? spec.dtype() : work.spec().numerics().dtype();
@@ -64,13 +89,12 @@ absl::Status ExportWeights(WorkSession* session) {
                                  {"stage", session->stage().name()},
                                  {"dtype", dtype == kernels::DType::kBf16 ? "BF16" : "F32"},
                                  {"weights_sha256", root_hash}};
-  const std::string temporary = path + ".tmp";
+  const std::string temporary = path + ".hone-tmp";
   if (const absl::Status status = WriteExport(loaded, dtype, marker.dump(2) + "\n", temporary); !status.ok()) {
     RemoveTree(temporary).IgnoreError();
     return Annotate(status, absl::StrCat("export to ", path));
   }
-  HONE_RETURN_IF_ERROR(RemoveTree(path));
-  HONE_RETURN_IF_ERROR(RenamePath(temporary, path));
+  HONE_RETURN_IF_ERROR(Replace(temporary, path));
   HONE_INFO << "exported to " << path;
   return session->client().FinishWork(work, {.outcome = v1::WORK_OUTCOME_DONE, .path = path, .root_hash = root_hash});
 }

@@ -3,6 +3,7 @@
 
 #include "absl/time/clock.h"
 #include "base/logging.h"
+#include "learner/dataset.h"
 #include "learner/rl_step.h"
 #include "learner/stage_driver.h"
 #include "learner/trainer.h"
@@ -14,6 +15,7 @@ absl::Status TrainRl(WorkSession* session) {
   HONE_ASSIGN_OR_RETURN(const RlOptions options, MakeRlOptions(spec));
   const int32_t total = spec.steps();
   HONE_RETURN_IF_ERROR(session->Load());
+  HONE_RETURN_IF_ERROR(CheckChatTemplate(session->work().spec(), session->stage(), session->files()));
   const std::unique_ptr<Policy> policy =
       session->TakePolicy(MakeOptimizerOptions(spec.optimizer(), int64_t{total} * options.minibatches));
   std::unique_ptr<ReferenceModel> reference;
