@@ -294,6 +294,9 @@ TEST_F(LearnerTest, ExportsOnceAndNeverOverOthersFiles) {
     ASSERT_TRUE(loaded.ok()) << loaded.status().ToString();
     EXPECT_EQ(model::RootHash(loaded->config, loaded->masters), record.finished->root_hash());
     EXPECT_EQ(loaded->files.count("tokenizer.json"), 1u);
+    EXPECT_EQ(record.finished->path(), JoinPath(folder, "exported"));
+    EXPECT_FALSE(FileExists(JoinPath(folder, "exported.hone-old")));
+    EXPECT_FALSE(FileExists(JoinPath(folder, "exported.hone-tmp")));
   }
   ASSERT_TRUE(RemoveTree(JoinPath(folder, "exported/hone_export.json")).ok());
   const FakeCoordinator::Record refused = RunUndisturbed(work);
@@ -318,30 +321,12 @@ TEST_F(LearnerTest, WorkThatCannotBeDoneFailsWithItsReason) {
   EXPECT_NE(error(work).find(JoinPath(folder, "model")), std::string::npos);
   std::ofstream(JoinPath(folder, "data.jsonl"), std::ios::app) << "{\"prompt\": \"w2\"}\n";
   EXPECT_NE(error(good).find("data.jsonl:51: expected a key 'completion'"), std::string::npos);
-    EXPECT_EQ(record.finished->path(), JoinPath(folder, "exported"));
-    EXPECT_FALSE(FileExists(JoinPath(folder, "exported.hone-old")));
-    EXPECT_FALSE(FileExists(JoinPath(folder, "exported.hone-tmp")));
   work = good;
   work.mutable_start()->clear_model_path();
   work.mutable_start()->set_checkpoint_path(folder);
   EXPECT_NE(error(work).find("is not a checkpoint"), std::string::npos);
 }
 
-TEST_F(LearnerTest, ACheckpointOfAnotherSpecIsRefused) {
-  const std::string folder = FreshFolder("foreign-resume");
-  v1::LearnerWork work = MakeWork(folder, TinyRun(folder, "pretrain", 4));
-  const FakeCoordinator::Record record = RunUndisturbed(work);
-  work.mutable_spec()->mutable_stages(0)->mutable_pretrain()->set_batch_size(4);
-  work.set_resume_checkpoint(record.finished->path());
-  work.set_resume_step(4);
-  const FakeCoordinator::Record refused = RunUndisturbed(work);
-  EXPECT_EQ(refused.finished->outcome(), v1::WORK_OUTCOME_FAILED);
-  EXPECT_NE(refused.finished->error().find("expected run 'tiny', stage 'pretrain', step 4"), std::string::npos)
-      << refused.finished->error();
-}
-
-}  // namespace
-}  // namespace hone::learner
 // The rollout would drop every prompt with the same reason, and the stage would end well, trained on nothing.
 TEST_F(LearnerTest, AnUnknownChatTemplateFailsTheWork) {
   for (const std::string kind : {"pretrain", "rl"}) {
@@ -362,3 +347,18 @@ TEST_F(LearnerTest, AnUnknownChatTemplateFailsTheWork) {
   }
 }
 
+TEST_F(LearnerTest, ACheckpointOfAnotherSpecIsRefused) {
+  const std::string folder = FreshFolder("foreign-resume");
+  v1::LearnerWork work = MakeWork(folder, TinyRun(folder, "pretrain", 4));
+  const FakeCoordinator::Record record = RunUndisturbed(work);
+  work.mutable_spec()->mutable_stages(0)->mutable_pretrain()->set_batch_size(4);
+  work.set_resume_checkpoint(record.finished->path());
+  work.set_resume_step(4);
+  const FakeCoordinator::Record refused = RunUndisturbed(work);
+  EXPECT_EQ(refused.finished->outcome(), v1::WORK_OUTCOME_FAILED);
+  EXPECT_NE(refused.finished->error().find("expected run 'tiny', stage 'pretrain', step 4"), std::string::npos)
+      << refused.finished->error();
+}
+
+}  // namespace
+}  // namespace hone::learner
