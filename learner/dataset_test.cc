@@ -123,6 +123,11 @@ TEST_F(DatasetTest, AbsentFileTemplateAndEndTokenAreErrors) {
   EXPECT_EQ(LoadSupervisedData(dataset_, stage_, small).status().code(), absl::StatusCode::kInvalidArgument);
   dataset_.mutable_sources(0)->set_template_(v1::PROMPT_TEMPLATE_CHAT);
   EXPECT_FALSE(LoadSupervisedData(dataset_, stage_, context_).ok());
+  RowContext chat = context_;
+  chat.chat_template_jinja =
+      "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
+      "'\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+  EXPECT_TRUE(LoadSupervisedData(dataset_, stage_, chat).ok());
   dataset_.mutable_sources(0)->clear_template_();
   dataset_.mutable_sources(0)->set_path(path_ + ".absent");
   EXPECT_EQ(LoadSupervisedData(dataset_, stage_, context_).status().code(), absl::StatusCode::kNotFound);
