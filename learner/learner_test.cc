@@ -220,6 +220,30 @@ TEST_F(LearnerTest, FinishEndsTheStageInOrder) {
   }
 }
 
+// The budget ended the stage at step 4, and the learner that heard so died before it finished the work. The next one
+// trains no step more, from whichever checkpoint it goes on, and ends with the weights of an undisturbed learner.
+TEST_F(LearnerTest, ARestartedLearnerEndsWhereTheBudgetDid) {
+  for (const std::string kind : {"pretrain", "rl"}) {
+    const std::string folder = FreshFolder(absl::StrCat("finish-again-", kind));
+    v1::RunSpec spec = TinyRun(folder, kind, 9);
+    spec.mutable_checkpoints()->set_every_steps(3);
+    v1::LearnerWork work = MakeWork(folder, spec);
+    Serve(work);
+    fake_->on_report_step = [](int32_t step) { return step >= 4 ? v1::DIRECTIVE_FINISH : v1::DIRECTIVE_CONTINUE; };
+    const FakeCoordinator::Record first = Run();
+    ExpectDone(first, 4);
+    work.set_finish_step(4);
+    for (const int32_t resume : {3, 4}) {
+      work.set_resume_checkpoint(first.checkpoints.at(resume));
+      work.set_resume_step(resume);
+      const FakeCoordinator::Record again = RunUndisturbed(work);
+      ExpectDone(again, 4);
+      EXPECT_EQ(again.metrics.size(), static_cast<size_t>(4 - resume)) << kind;
+      EXPECT_EQ(again.finished->root_hash(), first.finished->root_hash()) << kind;
+    }
+  }
+}
+
 TEST_F(LearnerTest, PauseWaitsAtTheStep) {
   const std::string folder = FreshFolder("pause");
   Serve(MakeWork(folder, TinyRun(folder, "pretrain", 3)));

@@ -2,6 +2,8 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
+
 #include "base/logging.h"
 
 namespace hone::learner {
@@ -14,6 +16,10 @@ double PeakResidentBytes() {
 }
 
 }  // namespace
+
+int32_t LastStep(const v1::LearnerWork& work, int32_t total) {
+  return work.has_finish_step() ? std::min(total, work.finish_step()) : total;
+}
 
 StageDriver::StageDriver(WorkSession* session, Policy* policy, const StagePlan& plan)
     : session_(session), policy_(policy), plan_(plan) {}

@@ -11,6 +11,9 @@
 
 namespace hone::learner {
 
+// The step that a stage of `total` steps ends with: an earlier one where its budget ran out in an earlier life.
+int32_t LastStep(const v1::LearnerWork& work, int32_t total);
+
 // When a stage publishes and evaluates beyond what its kind does by itself.
 struct StagePlan {
   int32_t total_steps = 0;

@@ -25,13 +25,15 @@ absl::Status TrainRl(WorkSession* session) {
   }
   RlStep rl_step(policy.get(), reference.get(), options);
   int32_t step = session->resume_step();
+  // The schedule spans the whole stage, wherever it ends.
+  const int32_t last = LastStep(session->work(), total);
   StageDriver driver(
       session, policy.get(),
-      {.total_steps = total, .evaluate = spec.has_evaluate() ? &spec.evaluate() : nullptr, .publish_every_step = true});
-  HONE_INFO << "stage '" << session->stage().name() << "': " << total << " steps, from step " << step;
+      {.total_steps = last, .evaluate = spec.has_evaluate() ? &spec.evaluate() : nullptr, .publish_every_step = true});
+  HONE_INFO << "stage '" << session->stage().name() << "': " << last << " steps, from step " << step;
   HONE_ASSIGN_OR_RETURN(Flow flow, driver.Begin(step));
   CoordinatorClient::Batch fetched;
-  while (flow == Flow::kContinue && step < total) {
+  while (flow == Flow::kContinue && step < last) {
     if (session->cancelled()) return absl::CancelledError("shutting down");
     const absl::Time start = absl::Now();
     HONE_ASSIGN_OR_RETURN(flow, session->client().FetchBatch(session->work(), step + 1, &fetched));

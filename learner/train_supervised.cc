@@ -80,13 +80,15 @@ absl::Status TrainSupervised(WorkSession* session) {
                     !spec.has_shuffle() || spec.shuffle());
   int32_t step = session->resume_step();
   order.Skip(step * batch_size);
+  // The schedule spans the whole stage, wherever it ends.
+  const int32_t last = LastStep(session->work(), total);
   StageDriver driver(session, policy.get(),
-                     {.total_steps = total, .evaluate = spec.has_evaluate() ? &spec.evaluate() : nullptr});
-  HONE_INFO << "stage '" << session->stage().name() << "': " << total << " steps of " << batch_size
+                     {.total_steps = last, .evaluate = spec.has_evaluate() ? &spec.evaluate() : nullptr});
+  HONE_INFO << "stage '" << session->stage().name() << "': " << last << " steps of " << batch_size
             << " sequences, from step " << step;
   HONE_ASSIGN_OR_RETURN(Flow flow, driver.Begin(step));
   std::vector<TrainingSequence> sequences;
-  while (flow == Flow::kContinue && step < total) {
+  while (flow == Flow::kContinue && step < last) {
     if (session->cancelled()) return absl::CancelledError("shutting down");
     sequences.clear();
     for (int64_t i = 0; i < batch_size; ++i) {
