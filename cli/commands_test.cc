@@ -4,13 +4,18 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/files.h"
 #include "base/subprocess.h"
 #include "cli/exit_codes.h"
@@ -174,6 +179,22 @@ class PlayedControl final : public v1::ControlService::Service {
     std::lock_guard lock(mutex_);
     created_.push_back(*request);
     *response = RunAt(0);
+    if (request->spec().stages(0).has_export_() && first_state_ == v1::RUN_STATE_RUNNING) {
+      if (!exports_.insert(request->request_id()).second) {
+        response->set_state(v1::RUN_STATE_SUCCEEDED);
+      } else {
+        WriteExport(request->spec().stages(0).export_().path());
+      }
+    } else {
+      response->set_state(first_state_);
+    }
+    last_export_ = request->spec().stages(0).export_().path();
+    return grpc::Status::OK;
+  }
+  grpc::Status ResumeRun(grpc::ServerContext*, const v1::ResumeRunRequest*, v1::Run* response) override {
+    std::lock_guard lock(mutex_);
+    *response = RunAt(0);
+    if (!last_export_.empty()) WriteExport(last_export_);
     return grpc::Status::OK;
   }
   grpc::Status GetRun(grpc::ServerContext*, const v1::GetRunRequest* request, v1::Run* response) override {
@@ -187,9 +208,16 @@ class PlayedControl final : public v1::ControlService::Service {
     if (request->page_token().empty()) {
       *response->add_runs() = RunAt(3);
       response->mutable_runs(0)->set_name("runs/older");
+      // Newer than all others, but nobody follows an export.
+      v1::Run* exported = response->add_runs();
+      *exported = RunAt(3);
+      exported->set_name("runs/export-0");
+      exported->mutable_create_time()->set_seconds(200);
+      exported->mutable_stages(0)->set_kind("export");
       response->set_next_page_token("2");
     } else {
       *response->add_runs() = RunAt(2);
+      response->mutable_runs(0)->set_state(listed_state_);
     }
     return grpc::Status::OK;
   }
@@ -199,6 +227,8 @@ class PlayedControl final : public v1::ControlService::Service {
       // The first stream breaks: the watcher must come back.
       std::lock_guard lock(mutex_);
       if (watches_++ == 0) return {grpc::StatusCode::UNAVAILABLE, "going down"};
+      // Then its disk is full for a while.
+      if (watches_ <= 3) return {grpc::StatusCode::RESOURCE_EXHAUSTED, "journal: No space left on device"};
     }
     for (int step = 0; step <= 3; ++step) {
       v1::WatchRunResponse response;
@@ -213,7 +243,9 @@ class PlayedControl final : public v1::ControlService::Service {
             "run 'demo' is succeeded: only a run that is not at its end can be stopped"};
     (void)response;
   }
-  grpc::Status PauseRun(grpc::ServerContext*, const v1::PauseRunRequest*, v1::Run* response) override {
+  grpc::Status PauseRun(grpc::ServerContext*, const v1::PauseRunRequest* request, v1::Run* response) override {
+    std::lock_guard lock(mutex_);
+    paused_ = request->name();
     *response = RunAt(2);
     response->set_state(v1::RUN_STATE_PAUSED);
     return grpc::Status::OK;
@@ -256,12 +288,25 @@ class PlayedControl final : public v1::ControlService::Service {
     return grpc::Status::OK;
   }
 
+  // The state in which CreateRun answers, and that of "demo" in the list.
+  void set_first_state(v1::RunState state) { first_state_ = state; }
+  void set_listed_state(v1::RunState state) { listed_state_ = state; }
+
+  std::string paused() {
+    std::lock_guard lock(mutex_);
+    return paused_;
+  }
   std::vector<v1::CreateRunRequest> created() {
     std::lock_guard lock(mutex_);
     return created_;
   }
 
  private:
+  static void WriteExport(const std::string& folder) {
+    HONE_CHECK_OK(CreateDirectories(folder));
+    HONE_CHECK_OK(WriteFileAtomic(folder + "/config.json", "{}"));
+    HONE_CHECK_OK(WriteFileAtomic(folder + "/model.safetensors", "weights"));
+  }
   v1::Run RunAt(int step) const {
     v1::Run run;
     run.set_name("runs/demo");
@@ -278,7 +323,12 @@ class PlayedControl final : public v1::ControlService::Service {
   }
 
   const v1::RunState final_state_;
+  v1::RunState first_state_ = v1::RUN_STATE_RUNNING;
+  v1::RunState listed_state_ = v1::RUN_STATE_RUNNING;
   std::mutex mutex_;
+  std::set<std::string> exports_;  // request ids that were carried out
+  std::string last_export_;
+  std::string paused_;
   std::vector<v1::CreateRunRequest> created_;
   int watches_ = 0;
 };
@@ -311,6 +361,61 @@ TEST(HoneControl, ARunThatSucceedsExitsWithZeroAndATable) {
   EXPECT_EQ(started.out, "runs/demo\n");
 }
 
+TEST(HoneControl, AFullDiskOfTheCoordinatorIsWaitedForAndToldOnce) {
+  const Result result = Played(v1::RUN_STATE_SUCCEEDED).Hone("watch demo");
+  EXPECT_EQ(result.exit, kExitOk) << result.err;
+  const size_t told = result.err.find("No space left on device; trying again");
+  ASSERT_NE(told, std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find("No space left", told + 1), std::string::npos) << result.err;
+}
+
+TEST(HoneControl, ARunThatEndedBeforeIsNotSilent) {
+  Played played(v1::RUN_STATE_FAILED);
+  for (const auto state : {v1::RUN_STATE_SUCCEEDED, v1::RUN_STATE_STOPPED, v1::RUN_STATE_FAILED}) {
+    played.service.set_first_state(state);
+    const Result result = played.Hone("run " + Recipe("quickstart.yaml"));
+    EXPECT_EQ(result.exit, state == v1::RUN_STATE_FAILED ? kExitFailed : kExitOk) << result.err;
+    EXPECT_EQ(result.out, "runs/demo\n");
+    EXPECT_THAT(result.err, HasSubstr("run 'demo' of this file is there already and "));
+    EXPECT_THAT(result.err, HasSubstr("another name or seed"));
+    EXPECT_EQ(result.err.find("hone resume demo") != std::string::npos, state != v1::RUN_STATE_SUCCEEDED);
+  }
+}
+
+TEST(HoneControl, AnExportIsMadeAgainWhereItsFolderIsGone) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  const std::string out = std::filesystem::current_path().string() + "/cli-exported";
+  ASSERT_TRUE(RemoveTree(out).ok());
+  const std::string words = "export --from_checkpoint cli-step --out ./cli-exported/";
+  for (int time = 0; time < 3; ++time) {
+    const Result result = played.Hone(words);
+    EXPECT_EQ(result.exit, kExitOk) << result.err;
+    EXPECT_EQ(result.out, out + "\n");
+    EXPECT_TRUE(FileExists(out + "/model.safetensors")) << "time " << time;
+    ASSERT_TRUE(RemoveTree(out).ok());
+  }
+  const v1::StageSpec stage = played.service.created()[0].spec().stages(0);
+  EXPECT_EQ(stage.export_().path(), out);
+  EXPECT_EQ(stage.from_checkpoint(), std::filesystem::current_path().string() + "/cli-step");
+  // One that was stopped goes on.
+  played.service.set_first_state(v1::RUN_STATE_STOPPED);
+  EXPECT_EQ(played.Hone(words).exit, kExitOk);
+  EXPECT_TRUE(FileExists(out + "/model.safetensors"));
+  EXPECT_EQ(played.Hone(words).exit, kExitRefused) << "there are files in it";
+}
+
+TEST(HoneControl, WithoutANameTheRunThatIsAtWorkIsMeant) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  for (const auto state : {v1::RUN_STATE_RUNNING, v1::RUN_STATE_PAUSED, v1::RUN_STATE_STOPPING, v1::RUN_STATE_QUEUED}) {
+    played.service.set_listed_state(state);
+    EXPECT_EQ(played.Hone("pause").out, "runs/demo paused\n") << state;
+    EXPECT_EQ(played.service.paused(), "runs/demo") << state;
+  }
+  played.service.set_listed_state(v1::RUN_STATE_SUCCEEDED);
+  EXPECT_EQ(played.Hone("pause").exit, kExitOk);
+  EXPECT_NE(played.service.paused(), "runs/export-0");
+}
+
 TEST(HoneControl, TheExitCodeIsTheRuns) {
   Played failed(v1::RUN_STATE_FAILED);
   const Result result = failed.Hone("watch demo");
@@ -330,10 +435,10 @@ TEST(HoneControl, StatusShowsRunsAndProcesses) {
   const Result all = played.Hone("status");
   EXPECT_EQ(all.exit, kExitOk) << all.err;
   EXPECT_THAT(all.out, HasSubstr("older"));
-  EXPECT_THAT(all.out, HasSubstr("demo   running    zero   2/3"));
+  EXPECT_THAT(all.out, HasSubstr("demo      running    zero   2/3"));
   EXPECT_THAT(all.out, HasSubstr("learner"));
   const nlohmann::json json = nlohmann::json::parse(played.Hone("status --output json").out);
-  EXPECT_EQ(json["runs"].size(), 2u);
+  EXPECT_EQ(json["runs"].size(), 3u);
   EXPECT_EQ(json["members"][0]["role"], "learner");
   EXPECT_THAT(played.Hone("status demo").out, HasSubstr("zero   rl    2/3    running"));
   const Result wrong = played.Hone("status dmeo");

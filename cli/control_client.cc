@@ -2,9 +2,11 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <thread>
+#include <tuple>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -17,6 +19,27 @@
 #include "rpc/status.h"
 
 namespace hone::cli {
+namespace {
+
+// How likely a command that names no run means this one.
+int Interest(const v1::Run& run) {
+  switch (run.state()) {
+    case v1::RUN_STATE_RUNNING:
+      return 4;
+    case v1::RUN_STATE_PAUSED:
+    case v1::RUN_STATE_STOPPING:
+      return 3;
+    case v1::RUN_STATE_QUEUED:
+      return 2;
+    default:
+      break;
+  }
+  // What `hone export` made is the run of one command and not what people follow.
+  const auto exports = [](const v1::StageProgress& stage) { return stage.kind() == "export"; };
+  return std::all_of(run.stages().begin(), run.stages().end(), exports) ? 0 : 1;
+}
+
+}  // namespace
 
 absl::StatusOr<std::string> FindCoordinator(const std::string& flag) {
   std::string from = flag;
@@ -146,10 +169,10 @@ absl::StatusOr<v1::Run> ControlClient::PickRun(const std::string& name) {
   HONE_ASSIGN_OR_RETURN(const std::vector<v1::Run> runs, ListRuns());
   if (runs.empty()) return absl::NotFoundError("this coordinator has no runs yet; start one with `hone run FILE`");
   const v1::Run* best = nullptr;
+  const auto key = [](const v1::Run& r) {
+    return std::make_tuple(Interest(r), r.create_time().seconds(), r.create_time().nanos());
+  };
   for (const v1::Run& run : runs) {
-    const auto key = [](const v1::Run& r) {
-      return std::make_tuple(r.state() == v1::RUN_STATE_RUNNING, r.create_time().seconds(), r.create_time().nanos());
-    };
     if (best == nullptr || key(run) > key(*best)) best = &run;
   }
   return *best;

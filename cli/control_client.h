@@ -40,7 +40,8 @@ class ControlClient {
   absl::StatusOr<v1::ListSamplesResponse> ListSamples(const v1::ListSamplesRequest& request);
   absl::StatusOr<v1::ListMetricsResponse> ListMetrics(const v1::ListMetricsRequest& request);
   absl::StatusOr<v1::ListMembersResponse> ListMembers();
-  // The run called `name`; where it is empty: the one that is running, else the newest.
+  // The run called `name`; where it is empty: the one that is running, else paused or stopping, else
+  // queued, else the newest that does more than export.
   absl::StatusOr<v1::Run> PickRun(const std::string& name);
 
   // Calls `on_update` for each message of one WatchRun stream, until it ends, breaks (UNAVAILABLE) or `cancelled` turns

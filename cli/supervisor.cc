@@ -1,5 +1,6 @@
 #include "cli/supervisor.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,13 +23,31 @@ std::string DescribeExit(int status) {
                                      : absl::StrCat("ended with exit code ", status);
 }
 
+// True where the process ended by itself: an exit code, or a signal that a process's own faults raise.
+bool IsOwnEnd(int status) {
+  switch (status - kFirstSignalStatus) {
+    case SIGABRT:
+    case SIGSEGV:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGILL:
+      return true;
+    default:
+      return status <= kFirstSignalStatus;
+  }
+}
+
+// The host of `listen` with the port of `address`: a host such as 0.0.0.0 is not the one that the address names.
+std::string SamePort(const std::string& listen, const std::string& address) {
+  return listen.substr(0, listen.rfind(':')) + address.substr(address.rfind(':'));
+}
+
 }  // namespace
 
 absl::Duration RestartPolicy::OnExit(int exit_status, absl::Duration lived) {
-  const bool by_signal = exit_status > kFirstSignalStatus;
   const bool short_life = lived < kShortLife;
   short_lives_ = short_life ? short_lives_ + 1 : 0;
-  own_short_ends_ = short_life && !by_signal ? own_short_ends_ + 1 : 0;
+  own_short_ends_ = short_life && IsOwnEnd(exit_status) ? own_short_ends_ + 1 : 0;
   if (own_short_ends_ >= kGiveUpAfter) return absl::InfiniteDuration();
   if (short_lives_ == 0) return absl::ZeroDuration();
   constexpr absl::Duration kFirst = absl::Milliseconds(100);
@@ -67,7 +86,7 @@ absl::Status Supervisor::Launch(Child* child) {
   SubprocessOptions options;
   options.argv = child->spec.argv;
   const bool again = child->spec.keep_address && !child->address.empty();
-  options.argv.push_back("--listen=" + (again ? child->address : child->spec.listen));
+  options.argv.push_back("--listen=" + (again ? SamePort(child->spec.listen, child->address) : child->spec.listen));
   options.argv.push_back("--address_file=" + address_file);
   options.output_path = LogPath(child->spec.name);
   child->started = absl::Now();

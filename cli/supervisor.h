@@ -18,15 +18,16 @@ struct ChildSpec {
   std::string name;               // for logs and messages; unique
   std::vector<std::string> argv;  // without --listen and --address_file, which the supervisor adds
   std::string listen;             // of the first start
-  // Started again, it listens where it listened before: others know the address. Else `listen` holds for every start.
+  // Started again, it listens at the host of `listen` and the port that it had: others know the address. Else `listen`
+  // holds for every start.
   bool keep_address = false;
 };
 
 // When a process that died is started again. Pure.
 //
 // A process that ends by itself at once with the same trouble (a bad flag, a port in use) would do so for ever: after
-// kGiveUpAfter such ends in a row, each within kShortLife of its start, it is given up. One that was killed is always
-// started again.
+// kGiveUpAfter such ends in a row, each within kShortLife of its start, it is given up. So would one that crashes
+// (SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL). One that was killed from outside is always started again.
 class RestartPolicy {
  public:
   static constexpr absl::Duration kShortLife = absl::Seconds(10);
@@ -36,7 +37,7 @@ class RestartPolicy {
 
  private:
   int short_lives_ = 0;     // in a row, of any cause: the back-off grows with them
-  int own_short_ends_ = 0;  // in a row, not by a signal
+  int own_short_ends_ = 0;  // in a row, not killed from outside
 };
 
 // Thread-safe. Children get SIGTERM from the kernel if this process dies.

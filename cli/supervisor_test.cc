@@ -78,6 +78,20 @@ TEST_F(SupervisorTest, AKilledChildIsStartedAgain) {
   EXPECT_NE(kill(std::stoi(second[0]), 0), 0) << "still there after StopAll";
 }
 
+TEST_F(SupervisorTest, AChildThatListensEverywhereDoesSoAgainAtItsPort) {
+  Supervisor supervisor(state_);
+  ChildSpec spec = Script("steady", notes_, "exec sleep 1000");
+  spec.listen = "0.0.0.0:0";
+  spec.keep_address = true;
+  const auto address = supervisor.Start(spec, absl::Seconds(60));
+  ASSERT_TRUE(address.ok()) << address.status();
+  supervisor.Watch();
+  const std::vector<std::string> first = absl::StrSplit(AwaitLines(notes_, 1)[0], ' ');
+  ASSERT_EQ(kill(std::stoi(first[0]), SIGKILL), 0);
+  const std::vector<std::string> second = absl::StrSplit(AwaitLines(notes_, 2)[1], ' ');
+  EXPECT_EQ(second[1], "0.0.0.0:" + first[0]);
+}
+
 TEST_F(SupervisorTest, AChildThatDiesAtOnceIsAnErrorWithItsLog) {
   Supervisor supervisor(state_);
   ChildSpec spec;
@@ -117,6 +131,16 @@ TEST(RestartPolicy, KilledChildrenAlwaysComeBack) {
     longest = std::max(longest, pause);
   }
   EXPECT_EQ(longest, absl::Seconds(5)) << "the back-off grows, to a limit";
+}
+
+TEST(RestartPolicy, AChildThatCrashesAgainAndAgainIsGivenUp) {
+  for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) {
+    RestartPolicy policy;
+    for (int i = 1; i < RestartPolicy::kGiveUpAfter; ++i) {
+      ASSERT_NE(policy.OnExit(128 + signal, absl::Milliseconds(5)), absl::InfiniteDuration()) << signal;
+    }
+    EXPECT_EQ(policy.OnExit(128 + signal, absl::Milliseconds(5)), absl::InfiniteDuration()) << signal;
+  }
 }
 
 TEST(RestartPolicy, ALongLifeForgivesEverything) {

@@ -124,8 +124,10 @@ absl::StatusOr<v1::Run> WatchUntilEnd(ControlClient* client, const std::string& 
   ProgressPrinter printer;
   v1::Run last;
   absl::Time reached = absl::Now();
+  bool said_why = false;  // since the last update
   const auto on_update = [&](const v1::WatchRunResponse& update) {
     reached = absl::Now();
+    said_why = false;
     last = update.run();
     if (options.json) {
       Print(ToJson(update, false) + "\n");
@@ -136,7 +138,15 @@ absl::StatusOr<v1::Run> WatchUntilEnd(ControlClient* client, const std::string& 
   for (;;) {
     const absl::Status status = client->WatchRun(name, options.cancelled, on_update);
     if (IsFinal(last.state())) return last;
-    if (!status.ok() && !absl::IsUnavailable(status)) return status;
+    // A coordinator that cannot write its journal (a full disk) refuses to answer until it can again: it is there.
+    const bool stalled = absl::IsResourceExhausted(status);
+    if (!status.ok() && !stalled && !absl::IsDeadlineExceeded(status) && !absl::IsUnavailable(status)) return status;
+    if (stalled) reached = absl::Now();
+    if (!status.ok() && !absl::IsUnavailable(status) && !said_why) {
+      printer.Finish();
+      Note(absl::StrCat("the coordinator does not answer for now: ", std::string(status.message()), "; trying again"));
+      said_why = true;
+    }
     // The stream broke, or ended early because the coordinator went down in order: ask again for a while.
     if (!status.ok() && absl::Now() - reached > options.patience) return status;
     if (!SleepUnless(options.cancelled, absl::Milliseconds(200)))

@@ -39,7 +39,8 @@ struct WatchOptions {
   bool quiet = false;  // neither
 };
 
-// Watches until the run is in a final state and returns it. CANCELLED: broken off.
+// Watches until the run is in a final state and returns it. A coordinator that answers RESOURCE_EXHAUSTED (its disk is
+// full) is waited for without limit, and what it says is told once. CANCELLED: broken off.
 absl::StatusOr<v1::Run> WatchUntilEnd(ControlClient* client, const std::string& name, const WatchOptions& options);
 
 // kExitOk, kExitFailed or kExitStopped; says on stderr how the run ended.

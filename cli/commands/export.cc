@@ -1,6 +1,8 @@
 // `hone export`: a run's weights as a Hugging Face folder.
 //
 // The weights are written by the learner, as a run of one `export` stage that starts from a checkpoint.
+#include <filesystem>
+
 #include "absl/strings/str_cat.h"
 #include "base/files.h"
 #include "base/sha256.h"
@@ -36,6 +38,39 @@ absl::StatusOr<std::string> FindCheckpoint(const v1::Run& run, const std::string
   }
   return absl::NotFoundError(absl::StrCat("no checkpoint", stage.empty() ? "" : absl::StrCat(" of stage '", stage, "'"),
                                           step < 0 ? "" : absl::StrCat(" at step ", step), " in ", folder));
+}
+
+std::string AbsolutePath(const std::string& path) {
+  const std::string text = std::filesystem::absolute(path).lexically_normal().string();
+  return text.size() > 1 && text.ends_with('/') ? text.substr(0, text.size() - 1) : text;
+}
+
+// True where `folder` holds what an export leaves: the configuration, and the weights in one file or in shards.
+bool HoldsExport(const std::string& folder) {
+  return FileExists(JoinPath(folder, "config.json")) && (FileExists(JoinPath(folder, "model.safetensors")) ||
+                                                         FileExists(JoinPath(folder, "model.safetensors.index.json")));
+}
+
+// The run that writes `checkpoint` to `out`. The same export asked for twice is one run, for it has a name of its own
+// for each (checkpoint, target); but where an earlier one succeeded and its folder is gone since, another is made.
+absl::StatusOr<v1::Run> CreateExport(ControlClient* client, const std::string& checkpoint, const std::string& out,
+                                     v1::DType dtype) {
+  for (int attempt = 0;; ++attempt) {
+    const std::string again = attempt == 0 ? "" : absl::StrCat("\n", attempt);
+    const std::string id = Sha256Hex(absl::StrCat(checkpoint, "\n", out, "\n", dtype, again)).substr(0, 12);
+    v1::RunSpec spec;
+    spec.set_name("export-" + id);
+    v1::StageSpec* stage = spec.add_stages();
+    stage->set_name("export");
+    stage->set_from_checkpoint(checkpoint);
+    stage->mutable_export_()->set_path(out);
+    stage->mutable_export_()->set_dtype(dtype);
+    HONE_ASSIGN_OR_RETURN(const v1::RunSpec resolved, ResolveRunSpec(spec));
+    HONE_ASSIGN_OR_RETURN(const v1::Run run, client->CreateRun(resolved, "hone-export/" + id));
+    if (run.state() == v1::RUN_STATE_SUCCEEDED && !HoldsExport(out)) continue;
+    const bool broken_off = run.state() == v1::RUN_STATE_FAILED || run.state() == v1::RUN_STATE_STOPPED;
+    return broken_off ? client->ResumeRun(run.name()) : run;
+  }
 }
 
 }  // namespace
@@ -76,22 +111,17 @@ int RunExport(const Args& args) {
     from_checkpoint = *found;
     if (dtype.empty()) type = run->spec().numerics().dtype();
   }
-  v1::RunSpec spec;
-  // A name of its own for each (checkpoint, target): the same export asked for twice is one run.
-  const std::string id = Sha256Hex(absl::StrCat(from_checkpoint, "\n", out, "\n", type)).substr(0, 12);
-  spec.set_name("export-" + id);
-  v1::StageSpec* export_stage = spec.add_stages();
-  export_stage->set_name("export");
-  export_stage->set_from_checkpoint(from_checkpoint);
-  export_stage->mutable_export_()->set_path(out);
-  export_stage->mutable_export_()->set_dtype(type);
-  absl::StatusOr<v1::RunSpec> resolved = ResolveRunSpec(spec);
-  if (!resolved.ok()) return Fail(resolved.status());
-  absl::StatusOr<v1::Run> run = (*client)->CreateRun(*resolved, "hone-export/" + id);
-  if (run.ok() && run->state() == v1::RUN_STATE_FAILED) run = (*client)->ResumeRun(run->name());
+  // The coordinator and the learner stand in folders of their own.
+  from_checkpoint = AbsolutePath(from_checkpoint);
+  out = AbsolutePath(out);
+  absl::StatusOr<v1::Run> run = CreateExport(client->get(), from_checkpoint, out, type);
   if (run.ok()) run = WatchUntilEnd(client->get(), run->name(), {.quiet = true});
   if (!run.ok()) return Fail(run.status());
   if (run->state() != v1::RUN_STATE_SUCCEEDED) return ReportEnd(*run);
+  if (!HoldsExport(out)) {
+    return Fail(absl::NotFoundError(absl::StrCat(out, ": run '", run->name(), "' succeeded, but the weights are not ",
+                                                 "there; does the learner write to this machine's disk?")));
+  }
   Print(out + "\n");
   return kExitOk;
 }

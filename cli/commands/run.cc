@@ -9,6 +9,19 @@
 #include "cli/watch.h"
 
 namespace hone::cli {
+namespace {
+
+// The same file asked for again is the same run; it does nothing more by itself.
+void NoteEndedBefore(const v1::Run& run) {
+  const std::string name = run.name().substr(run.name().find('/') + 1);
+  const bool resumable = run.state() != v1::RUN_STATE_SUCCEEDED;
+  Note(absl::StrCat("run '", name, "' of this file is there already and ", StateName(run.state()),
+                    run.error().empty() ? "" : absl::StrCat(" (", run.error(), ")"), "; ",
+                    resumable ? absl::StrCat("`hone resume ", name, "` goes on with it, and ") : "",
+                    "another name or seed makes another run: --set name=..., --set seed=..."));
+}
+
+}  // namespace
 
 int RunRun(const Args& args) {
   std::string coordinator;
@@ -47,9 +60,10 @@ int RunRun(const Args& args) {
   // The request's id makes a repeated command (after a broken connection) one run.
   absl::StatusOr<v1::Run> run = (*client)->CreateRun(*spec, "hone-run/" + RunHash(*spec));
   if (!run.ok()) return Fail(run.status());
+  if (IsFinal(run->state())) NoteEndedBefore(*run);
   if (!wait) {
     Print(output == "json" ? ToJson(*run, true) + "\n" : run->name() + "\n");
-    return kExitOk;
+    return run->state() == v1::RUN_STATE_FAILED ? kExitFailed : kExitOk;
   }
   WatchOptions options;
   options.json = output == "json";
