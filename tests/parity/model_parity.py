@@ -96,7 +96,7 @@ def overall_relative(tensors, expected):
     return (difference / sum(float(t.double().square().sum()) for t in expected.values())) ** 0.5
 
 
-def compare_training(name, folder, model, sequences, deep=False):
+def compare_training(name, folder, model, sequences):
     tokens = write_tokens(sequences)
     tool("train", folder, tokens, work / "gradients", work / "stepped", work / "loss.json")
     model.train()
@@ -114,10 +114,9 @@ def compare_training(name, folder, model, sequences, deep=False):
     parameters = dict(model.named_parameters())
     gradients = {n: p.grad for n, p in parameters.items()}
     ours = load_file(work / "gradients/model.safetensors")
-    if deep:  # through 30 layers PyTorch's own fp32 gradients of single tensors are off by up to 3e-4 from its float64 ones
-        record(name, "gradients, all, relative", overall_relative(ours, gradients), TRAIN_LIMIT)
-    else:
-        record(name, "gradients, worst tensor, relative", worst_relative(ours, gradients), TRAIN_LIMIT)
+    record(name, "gradients, all, relative", overall_relative(ours, gradients), TRAIN_LIMIT)
+    # Through SmolLM2's 30 layers PyTorch's own fp32 gradients of single tensors are off by up to 3e-4 from its float64 ones.
+    record(name, "gradients, worst tensor, relative", worst_relative(ours, gradients), TRAIN_LIMIT)
     before = {n: p.detach().clone() for n, p in parameters.items()}
     stepped = load_file(work / "stepped/model.safetensors")
     record(name, "weights after AdamW, relative", worst_relative(stepped, adamw(before, gradients)), TRAIN_LIMIT)
@@ -172,7 +171,7 @@ def smollm2(gguf):
     tool("import", gguf, folder)
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    # Texts as the model knows them. On random tokens transformers' own fp32 logits are off by 2e-4 from its float64 ones.
+    # Texts as the model knows them, and random tokens, where transformers' own fp32 logits are off by 2e-4 from its float64 ones.
     texts = ["<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
              f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n"
              for question, answer in (
@@ -182,7 +181,10 @@ def smollm2(gguf):
                   "The Volga reaches the Caspian Sea, the Danube the Black Sea and the Rhine the North Sea."))]
     sequences = [tokenizer(text)["input_ids"] for text in texts]
     compare_logits("SmolLM2-135M", "logits, absolute", folder, model, sequences)
-    compare_training("SmolLM2-135M", folder, model, sequences, deep=True)
+    generator = torch.Generator().manual_seed(0)
+    noise = [torch.randint(10, 49000, (96,), generator=generator).tolist() for _ in range(2)]
+    compare_logits("SmolLM2-135M", "logits, random tokens, absolute", folder, model, noise)
+    compare_training("SmolLM2-135M", folder, model, sequences)
 
 
 def parse_options():
