@@ -6,15 +6,14 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/files.h"
 #include "base/sha256.h"
 #include "base/status.h"
 #include "base/strings.h"
 #include "base/subprocess.h"
+#include "corpus/datasets/problem_rows.h"
 
 namespace hone::corpus {
 namespace {
@@ -61,71 +60,23 @@ absl::Status CheckHash(const std::string& name, const std::string& text, const s
       absl::StrCat(name, ": not the expected file: its SHA-256 is ", actual, ", expected ", expected));
 }
 
-// The solution without GSM8K's calculator marks ("<<48/2=24>>").
-std::string WithoutMarks(const std::string& solution) {
-  std::string text;
-  for (size_t at = 0; at < solution.size();) {
-    const size_t begin = solution.find("<<", at);
-    const size_t end = begin == std::string::npos ? begin : solution.find(">>", begin);
-    if (end == std::string::npos) {
-      text.append(solution, at);
-      break;
-    }
-    text.append(solution, at, begin - at);
-    at = end + 2;
-  }
-  return text;
-}
-
-struct Row {
-  std::string prompt;
-  std::string answer;
-  std::string solution;
-};
-
-// A row of either form: published {"question", "answer": "solution #### number"} or local {"problem", "answer",
-// "solution"}.
-absl::StatusOr<Row> ReadRow(const std::string& line, bool published) {
-  const Json json = Json::parse(line, nullptr, false);
-  const auto text = [&](const char* key) -> absl::StatusOr<std::string> {
-    const auto it = json.is_object() ? json.find(key) : json.end();
-    if (!json.is_object() || it == json.end() || !it->is_string()) {
-      return absl::InvalidArgumentError(absl::StrCat("expected an object with the text '", key, "'"));
-    }
-    return it->get<std::string>();
-  };
-  Row row;
-  HONE_ASSIGN_OR_RETURN(row.prompt, text(published ? "question" : "problem"));
-  HONE_ASSIGN_OR_RETURN(row.answer, text("answer"));
-  if (!published) {
-    HONE_ASSIGN_OR_RETURN(row.solution, text("solution"));
-    return row;
-  }
-  const size_t mark = row.answer.rfind("####");
-  if (mark == std::string::npos) return absl::InvalidArgumentError("expected '#### <number>' at the end of the answer");
-  row.solution = std::string(absl::StripTrailingAsciiWhitespace(row.answer.substr(0, mark)));
-  row.answer = absl::StrReplaceAll(absl::StripAsciiWhitespace(row.answer.substr(mark + 4)), {{",", ""}});
-  return row;
-}
-
 absl::StatusOr<std::string> Convert(const DatasetPart& part, const std::string& name, const std::string& text,
-                                    bool published) {
-  std::string out;
-  int64_t rows = 0;
-  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
-    const absl::StatusOr<Row> row = ReadRow(std::string(line), published);
-    if (!row.ok()) return Annotate(row.status(), absl::StrCat(name, ":", rows + 1));
-    Json json;
-    json["id"] = absl::StrCat(part.prefix, rows);
-    json["prompt"] = row->prompt;
-    json["answer"] = row->answer;
-    json["completion"] =
-        absl::StrCat("<think>\n", WithoutMarks(row->solution), "\n</think>\n<answer> ", row->answer, " </answer>");
-    absl::StrAppend(&out, json.dump(-1, ' ', false, Json::error_handler_t::replace), "\n");
-    ++rows;
+                                    DatasetForm form) {
+  const absl::StatusOr<std::vector<internal::ProblemRow>> rows = internal::ReadProblemRows(form, text);
+  if (!rows.ok()) return absl::InvalidArgumentError(absl::StrCat(name, ":", rows.status().message()));
+  if (static_cast<int64_t>(rows->size()) != part.rows) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": expected ", part.rows, " rows, got ", rows->size()));
   }
-  if (rows != part.rows) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": expected ", part.rows, " rows, got ", rows));
+  std::string out;
+  for (size_t i = 0; i < rows->size(); ++i) {
+    const internal::ProblemRow& row = (*rows)[i];
+    Json json;
+    json["id"] = absl::StrCat(part.prefix, i);
+    json["prompt"] = row.prompt;
+    json["answer"] = row.answer;
+    json["completion"] =
+        absl::StrCat("<think>\n", row.solution, "\n</think>\n<answer> ", row.answer, " </answer>");
+    absl::StrAppend(&out, json.dump(-1, ' ', false, Json::error_handler_t::replace), "\n");
   }
   return out;
 }
@@ -134,19 +85,42 @@ absl::StatusOr<std::string> Convert(const DatasetPart& part, const std::string& 
 
 const std::vector<DatasetEntry>& KnownDatasets() {
   static const auto* const kDatasets = [] {
-    const std::string base =
+    const std::string gsm8k =
         "https://raw.githubusercontent.com/openai/grade-school-math/3101c7d5072418e28b9008a6636bde82a006892c/"
         "grade_school_math/data/";
+    const std::string svamp =
+        "https://raw.githubusercontent.com/arkilpatel/SVAMP/689d7ccac74b9983a2ac7cc3b264f441b99e7c53/data/"
+        "mawps-asdiv-a_svamp/";
+    const std::string svamp_train = "c761cdc6390a67a285c6c346a2931f61bc8f47430eceaeb123cc3d0263efa821";
+    const std::string svamp_test = "978425fa0820a147a20d3cb305a571d77b8ba0d1ccec4a96dd1470bf0079c338";
+    using enum DatasetForm;
     return new std::vector<DatasetEntry>{
         {"gsm8k",
          "MIT, Copyright (c) 2021 OpenAI",
          "github.com/openai/grade-school-math (Cobbe et al., arXiv:2110.14168)",
-         {{"train.jsonl", "gsm8k/train/", 7473, base + "train.jsonl",
-           "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", "gsm8k_train.jsonl",
-           "9ff765a9c8c9552badd39416164d95805d111fce6dddbd0ea6a9aed93aef0e93"},
-          {"test.jsonl", "gsm8k/test/", 1319, base + "test.jsonl",
-           "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14", "gsm8k_test.jsonl",
-           "ce35cb0a9a91d71b18226a8112dc6e49be41b189ceeb72021391c73630f6fd23"}}}};
+         {{"train.jsonl",
+           "gsm8k/train/",
+           7473,
+           {gsm8k + "train.jsonl", "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", kGsm8k},
+           {"gsm8k_train.jsonl", "9ff765a9c8c9552badd39416164d95805d111fce6dddbd0ea6a9aed93aef0e93", kProblemJsonl}},
+          {"test.jsonl",
+           "gsm8k/test/",
+           1319,
+           {gsm8k + "test.jsonl", "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14", kGsm8k},
+           {"gsm8k_test.jsonl", "ce35cb0a9a91d71b18226a8112dc6e49be41b189ceeb72021391c73630f6fd23", kProblemJsonl}}}},
+        {"svamp",
+         "MIT, Copyright (c) 2021 Arkil Patel; problems of ASDiv in the training part: CC BY-NC 4.0",
+         "github.com/arkilpatel/SVAMP (Patel et al., arXiv:2103.07191): trains on MAWPS and ASDiv-A, tests on SVAMP",
+         {{"train.jsonl",
+           "svamp/train/",
+           2689,
+           {svamp + "train.csv", svamp_train, kSvampCsv},
+           {"svamp_train.csv", svamp_train, kSvampCsv}},
+          {"test.jsonl",
+           "svamp/test/",
+           998,
+           {svamp + "dev.csv", svamp_test, kSvampCsv},
+           {"svamp_test.csv", svamp_test, kSvampCsv}}}}};
   }();
   return *kDatasets;
 }
@@ -164,14 +138,15 @@ absl::StatusOr<DatasetEntry> FindDataset(const std::string& name) {
 
 absl::Status GetDataset(const DatasetEntry& entry, const std::string& from_dir, const std::string& out_dir) {
   HONE_RETURN_IF_ERROR(CreateDirectories(out_dir));
-  const bool published = from_dir.empty();
   for (const DatasetPart& part : entry.parts) {
-    const std::string name = published ? part.url : JoinPath(from_dir, part.local_name);
+    const DatasetFile& file = from_dir.empty() ? part.published : part.local;
+    const std::string name = from_dir.empty() ? file.name : JoinPath(from_dir, file.name);
     const std::string out_path = JoinPath(out_dir, part.output);
-    absl::StatusOr<std::string> text = published ? Download(part.url, out_path + ".download") : ReadFile(name);
+    const absl::StatusOr<std::string> text =
+        from_dir.empty() ? Download(name, out_path + ".download") : ReadFile(name);
     if (!text.ok()) return text.status();
-    HONE_RETURN_IF_ERROR(CheckHash(name, *text, published ? part.url_sha256 : part.local_sha256));
-    HONE_ASSIGN_OR_RETURN(const std::string converted, Convert(part, name, *text, published));
+    HONE_RETURN_IF_ERROR(CheckHash(name, *text, file.sha256));
+    HONE_ASSIGN_OR_RETURN(const std::string converted, Convert(part, name, *text, file.form));
     HONE_RETURN_IF_ERROR(WriteFileAtomic(out_path, converted));
   }
   return absl::OkStatus();

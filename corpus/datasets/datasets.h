@@ -9,17 +9,27 @@
 
 namespace hone::corpus {
 
-// One file of a data set, in the two forms that it is known in. Each form is checked by size in rows and by SHA-256.
+// How a file says its problems.
+enum class DatasetForm {
+  kGsm8k,         // JSON Lines {"question", "answer": "solution #### number"}
+  kProblemJsonl,  // JSON Lines {"problem", "answer", "solution"}
+  kSvampCsv,      // columns Question, Numbers, Equation (prefix), Answer
+};
+
+struct DatasetFile {
+  std::string name;  // an address, or a file's name in a local folder
+  std::string sha256;
+  DatasetForm form = DatasetForm::kGsm8k;
+};
+
+// One part of a data set: as its authors publish it, and as a file of a local folder (--from or $HONE_DATA). Each is checked by
+// SHA-256, and by the number of rows that it gives.
 struct DatasetPart {
   std::string output;  // name of the file that is written, e.g. "train.jsonl"
   std::string prefix;  // of the rows' ids, e.g. "gsm8k/train/"
-  int64_t rows = 0;
-  // As its authors publish it.
-  std::string url;
-  std::string url_sha256;
-  // As a file of a local folder (--from or $HONE_DATA): rows {"id", "problem", "answer", "solution"}.
-  std::string local_name;
-  std::string local_sha256;
+  int64_t rows = 0;    // that are written
+  DatasetFile published;
+  DatasetFile local;
 };
 
 struct DatasetEntry {

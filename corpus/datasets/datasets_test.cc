@@ -31,8 +31,11 @@ DatasetEntry Entry() {
   return {"tiny",
           "none",
           "here",
-          {{"train.jsonl", "tiny/", 2, "file://" + folder + "/published.jsonl", Sha256Hex(kPublished), "local.jsonl",
-            Sha256Hex(kLocal)}}};
+          {{"train.jsonl",
+            "tiny/",
+            2,
+            {"file://" + folder + "/published.jsonl", Sha256Hex(kPublished), DatasetForm::kGsm8k},
+            {"local.jsonl", Sha256Hex(kLocal), DatasetForm::kProblemJsonl}}}};
 }
 
 TEST(Datasets, BothFormsGiveTheSameBytes) {
@@ -51,7 +54,7 @@ TEST(Datasets, BothFormsGiveTheSameBytes) {
 
 TEST(Datasets, AnotherFileIsRefused) {
   DatasetEntry entry = Entry();
-  entry.parts[0].local_sha256[0] ^= 1;
+  entry.parts[0].local.sha256[0] ^= 1;
   const absl::Status hash = GetDataset(entry, "datasets-source", "datasets-c");
   EXPECT_EQ(hash.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(hash.message()), HasSubstr("datasets-source/local.jsonl: not the expected file"));
@@ -64,26 +67,27 @@ TEST(Datasets, AnotherFileIsRefused) {
 
   entry = Entry();
   ASSERT_TRUE(WriteFileAtomic("datasets-source/local.jsonl", "{\"problem\": 3}\n").ok());
-  entry.parts[0].local_sha256 = Sha256Hex("{\"problem\": 3}\n");
+  entry.parts[0].local.sha256 = Sha256Hex("{\"problem\": 3}\n");
   EXPECT_THAT(std::string(GetDataset(entry, "datasets-source", "datasets-c").message()),
               HasSubstr("local.jsonl:1: expected an object with the text 'problem'"));
 
   EXPECT_EQ(GetDataset(Entry(), "datasets-nowhere", "datasets-c").code(), absl::StatusCode::kNotFound);
   entry = Entry();
-  entry.parts[0].url += ".absent";
+  entry.parts[0].published.name += ".absent";
   EXPECT_EQ(GetDataset(entry, "", "datasets-c").code(), absl::StatusCode::kUnavailable);
   EXPECT_FALSE(FileExists("datasets-c/train.jsonl"));
 }
 
 TEST(Datasets, NamesAreKnown) {
   EXPECT_EQ(FindDataset("gsm8k")->parts.size(), 2u);
-  EXPECT_THAT(std::string(FindDataset("gsm9k").status().message()), HasSubstr("known: gsm8k"));
+  EXPECT_THAT(std::string(FindDataset("gsm9k").status().message()), HasSubstr("known: gsm8k, svamp"));
+  EXPECT_EQ(FindDataset("svamp")->parts.size(), 2u);
   for (const DatasetEntry& entry : KnownDatasets()) {
     EXPECT_FALSE(entry.licence.empty());
     for (const DatasetPart& part : entry.parts) {
-      EXPECT_EQ(part.url_sha256.size(), 64u);
-      EXPECT_EQ(part.local_sha256.size(), 64u);
-      EXPECT_TRUE(part.url.starts_with("https://"));
+      EXPECT_EQ(part.published.sha256.size(), 64u);
+      EXPECT_EQ(part.local.sha256.size(), 64u);
+      EXPECT_TRUE(part.published.name.starts_with("https://"));
     }
   }
 }
