@@ -22,14 +22,22 @@ inline constexpr int kTileRows = 6, kTilePanels = 1;  // 12 + 2 + 1 of 16
 inline constexpr int kTileRows = 2, kTilePanels = 1;  // 8 + 4 + 1 of 16
 #endif
 
-// How one step multiplies: element types and acc += a b. kBlocks: long sums go in blocks.
+// How one step multiplies: element types and acc += a b, in kParts parts, the first for all of a tile before the next.
+// kBlocks: long sums go in blocks.
 struct F32Product {
   using A = float;
   using B = float;
   static constexpr int kAPerStep = 1;
+  static constexpr int kParts = 1;
   static constexpr bool kBlocks = true;
-  static V LoadB(const float* b) { return Load(b); }
-  static void MultiplyAdd(V& acc, const float* a, V b) { acc = Fma(Set1(*a), b, acc); }
+  template <int kPart>
+  static V LoadB(const float* b) {
+    return Load(b);
+  }
+  template <int kPart>
+  static void MultiplyAdd(V& acc, const float* a, V b) {
+    acc = Fma(Set1(*a), b, acc);
+  }
 };
 
 // fp32 A times bf16 B stored as single values (attention's V).
@@ -37,9 +45,16 @@ struct F32ByBf16Product {
   using A = float;
   using B = uint16_t;
   static constexpr int kAPerStep = 1;
+  static constexpr int kParts = 1;
   static constexpr bool kBlocks = false;
-  static V LoadB(const uint16_t* b) { return LoadBf16(b); }
-  static void MultiplyAdd(V& acc, const float* a, V b) { acc = Fma(Set1(*a), b, acc); }
+  template <int kPart>
+  static V LoadB(const uint16_t* b) {
+    return LoadBf16(b);
+  }
+  template <int kPart>
+  static void MultiplyAdd(V& acc, const float* a, V b) {
+    acc = Fma(Set1(*a), b, acc);
+  }
 };
 
 #if defined(__AVX512BF16__)
@@ -49,30 +64,34 @@ struct Bf16Product {
   using A = uint32_t;
   using B = uint32_t;
   static constexpr int kAPerStep = 1;
+  static constexpr int kParts = 1;
   static constexpr bool kBlocks = false;
-  static I LoadB(const uint32_t* b) { return LoadInt(b); }
+  template <int kPart>
+  static I LoadB(const uint32_t* b) {
+    return LoadInt(b);
+  }
+  template <int kPart>
   static void MultiplyAdd(V& acc, const uint32_t* a, I b) {
     acc.v = _mm512_dpbf16_ps(acc.v, (__m512bh)_mm512_set1_epi32(static_cast<int>(*a)), (__m512bh)b.v);
   }
 };
 #else
-struct PairOfV {
-  V even, odd;
-};
 // Without the instruction, and where AMX does the large products (on its processors the vector instruction is slower
 // than two fp32 multiply-adds, and attention uses these): the pair's even value first, then the odd one, each by a
-// multiply-add; A is already expanded.
+// multiply-add; A is already expanded. In two parts, for a tile of AVX2 has no registers for both values at once.
 struct Bf16Product {
   using A = float;
   using B = uint32_t;
   static constexpr int kAPerStep = 2;
+  static constexpr int kParts = 2;
   static constexpr bool kBlocks = false;
-  static PairOfV LoadB(const uint32_t* b) {
-    const I pairs = LoadInt(b);
-    return {EvenOfPairs(pairs), OddOfPairs(pairs)};
+  template <int kPart>
+  static V LoadB(const uint32_t* b) {
+    return kPart == 0 ? EvenOfPairs(LoadInt(b)) : OddOfPairs(LoadInt(b));
   }
-  static void MultiplyAdd(V& acc, const float* a, const PairOfV& b) {
-    acc = Fma(Set1(a[1]), b.odd, Fma(Set1(a[0]), b.even, acc));
+  template <int kPart>
+  static void MultiplyAdd(V& acc, const float* a, V b) {
+    acc = Fma(Set1(a[kPart]), b, acc);
   }
 };
 #endif
@@ -81,6 +100,21 @@ struct Bf16Product {
 // length of a run of additions, and a block costs a walk over the tile's accumulators: with 32 steps up to a tenth of
 // the time, which only long sums through many layers are worth. Part of the numerics contract.
 inline int64_t BlockSteps(bool by_columns, int64_t steps) { return by_columns || steps <= 256 ? 128 : 32; }
+
+// One part of one step of a tile.
+template <class Product, bool kByColumns, int R, int P, int kPart>
+inline void TileStep(V (&acc)[R][P], const typename Product::A* a, int64_t a_stride, const typename Product::B* b,
+                     int64_t b_panel_stride) {
+  decltype(Product::template LoadB<kPart>(b)) row[P];
+  HONE_UNROLL
+  for (int p = 0; p < P; ++p) row[p] = Product::template LoadB<kPart>(b + p * b_panel_stride);
+  HONE_UNROLL
+  for (int r = 0; r < R; ++r) {
+    const typename Product::A* element = kByColumns ? a + r : a + r * a_stride;
+    HONE_UNROLL
+    for (int p = 0; p < P; ++p) Product::template MultiplyAdd<kPart>(acc[r][p], element, row[p]);
+  }
+}
 
 // One tile. kByColumns: a(i, k) = a[i + k * a_stride] (a tile lies inside one panel of A).
 template <class Product, bool kByColumns, int R, int P>
@@ -107,15 +141,8 @@ inline void Tile(const typename Product::A* a, int64_t a_stride, const typename 
   const int64_t block = Product::kBlocks && mode != CMode::kContinue ? BlockSteps(kByColumns, steps) : steps;
   for (int64_t k = 0, end = MinOf(block, steps);; end = MinOf(end + block, steps)) {
     for (; k < end; ++k) {
-      decltype(Product::LoadB(b)) row[P];
-      HONE_UNROLL
-      for (int p = 0; p < P; ++p) row[p] = Product::LoadB(b + p * b_panel_stride);
-      HONE_UNROLL
-      for (int r = 0; r < R; ++r) {
-        const typename Product::A* element = kByColumns ? a + r : a + r * a_stride;
-        HONE_UNROLL
-        for (int p = 0; p < P; ++p) Product::MultiplyAdd(acc[r][p], element, row[p]);
-      }
+      TileStep<Product, kByColumns, R, P, 0>(acc, a, a_stride, b, b_panel_stride);
+      if constexpr (Product::kParts == 2) TileStep<Product, kByColumns, R, P, 1>(acc, a, a_stride, b, b_panel_stride);
       a += kByColumns ? a_stride : Product::kAPerStep;
       b += b_step_stride;
     }
