@@ -39,13 +39,13 @@ std::vector<ProblemRow> Svamp(const std::string& lines) {
 
 TEST(SvampCsv, NumbersGoInAndTheEquationBecomesTheWorking) {
   const auto rows = Svamp(
-      "\"Conner has number0 dollars , and spends number1 a month for number2 months . How much is Conner 's rest "
+      "\"Conner has number0 dollars , and spends number1 a month for number2 months . How much is left of Conner 's "
       "?\",25000.0 1500.0 8.0,- number0 * number1 number2,13000.0,x\n"
       "how many ?,7,number0,7.0,x\n"
       "pairs of number0 ?,6 99,/ number0 2.0,3.0,x\n");
   ASSERT_EQ(rows.size(), 3u);
   EXPECT_EQ(rows[0].prompt,
-            "Conner has 25000 dollars, and spends 1500 a month for 8 months. How much is Conner's rest?");
+            "Conner has 25000 dollars, and spends 1500 a month for 8 months. How much is left of Conner's?");
   EXPECT_EQ(rows[0].answer, "13000");
   EXPECT_EQ(rows[0].solution, "1500 * 8 = 12000\n25000 - 12000 = 13000");
   EXPECT_EQ(rows[1].solution, "7");

@@ -104,8 +104,9 @@ std::string Prompt(const std::string& text, const std::vector<int64_t>& numbers)
     }
     absl::StrAppend(&prompt, prompt.empty() ? "" : " ", shown);
   }
-  return absl::StrReplaceAll(
-      prompt, {{" .", "."}, {" ,", ","}, {" ?", "?"}, {" !", "!"}, {" %", "%"}, {" ;", ";"}, {" 's ", "'s "}});
+  // "m & m 's .": two passes, for the matches share a blank.
+  prompt = absl::StrReplaceAll(prompt, {{" 's ", "'s "}});
+  return absl::StrReplaceAll(prompt, {{" .", "."}, {" ,", ","}, {" ?", "?"}, {" !", "!"}, {" %", "%"}, {" ;", ";"}});
 }
 
 }  // namespace
