@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# The whole SmolLM2 recipe: fetch GSM8K, measure pass rates, keep the problems that the model sometimes solves, train on them.
+# The whole SmolLM2 recipe: fetch word problems, measure pass rates, keep the problems that the model sometimes solves, train on them.
 # Usage: deploy/run-smollm2.sh path/to/hone. Leaves runs/smollm2-measure and runs/smollm2-arithmetic.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 hone=${1:?path of the hone program}
 state=runs/.hone-smollm2
-[ -f runs/gsm8k/train.jsonl ] || "$hone" data get gsm8k --out runs/gsm8k
+[ -f runs/svamp/train.jsonl ] || "$hone" data get svamp --out runs/svamp
 "$hone" up --state "$state" --detach
 trap '"$hone" down --state "$state"' EXIT
 export HONE_COORDINATOR; HONE_COORDINATOR=$(cat "$state/endpoint")
 "$hone" run recipes/smollm2_measure.yaml --wait
-for part in train test; do
-  "$hone" samples smollm2-measure --stage "measure-$part" --all --output json > "runs/gsm8k/$part.samples.jsonl"
-  "$hone" data filter --data "runs/gsm8k/$part.jsonl" --samples "runs/gsm8k/$part.samples.jsonl" --component accuracy \
-    --min_pass 0.05 --max_pass 0.95 --out "runs/gsm8k/$part.filtered.jsonl"
+for part in train heldout; do
+  "$hone" samples smollm2-measure --stage "measure-$part" --all --output json > "runs/svamp/$part.samples.jsonl"
+  "$hone" data filter --data "runs/svamp/$part.jsonl" --samples "runs/svamp/$part.samples.jsonl" --component accuracy \
+    --min_pass 0.05 --max_pass 0.95 --out "runs/svamp/$part.filtered.jsonl"
 done
 "$hone" run recipes/smollm2_arithmetic.yaml --wait

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -60,23 +61,31 @@ absl::Status CheckHash(const std::string& name, const std::string& text, const s
       absl::StrCat(name, ": not the expected file: its SHA-256 is ", actual, ", expected ", expected));
 }
 
+bool Takes(DatasetShare share, const std::string& prompt) {
+  if (share == DatasetShare::kWhole) return true;
+  const std::string hash = Sha256Hex(prompt);
+  const bool odd = std::string_view("13579bdf").find(hash[1]) != std::string_view::npos;  // the first byte's low digit
+  return odd == (share == DatasetShare::kOddHash);
+}
+
 absl::StatusOr<std::string> Convert(const DatasetPart& part, const std::string& name, const std::string& text,
                                     DatasetForm form) {
   const absl::StatusOr<std::vector<internal::ProblemRow>> rows = internal::ReadProblemRows(form, text);
   if (!rows.ok()) return absl::InvalidArgumentError(absl::StrCat(name, ":", rows.status().message()));
-  if (static_cast<int64_t>(rows->size()) != part.rows) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": expected ", part.rows, " rows, got ", rows->size()));
-  }
   std::string out;
-  for (size_t i = 0; i < rows->size(); ++i) {
-    const internal::ProblemRow& row = (*rows)[i];
+  int64_t written = 0;
+  for (const internal::ProblemRow& row : *rows) {
+    if (!Takes(part.share, row.prompt)) continue;
     Json json;
-    json["id"] = absl::StrCat(part.prefix, i);
+    json["id"] = absl::StrCat(part.prefix, written++);
     json["prompt"] = row.prompt;
     json["answer"] = row.answer;
     json["completion"] =
         absl::StrCat("<think>\n", row.solution, "\n</think>\n<answer> ", row.answer, " </answer>");
     absl::StrAppend(&out, json.dump(-1, ' ', false, Json::error_handler_t::replace), "\n");
+  }
+  if (written != part.rows) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": expected ", part.rows, " rows, got ", written));
   }
   return out;
 }
@@ -100,24 +109,34 @@ const std::vector<DatasetEntry>& KnownDatasets() {
          "github.com/openai/grade-school-math (Cobbe et al., arXiv:2110.14168)",
          {{"train.jsonl",
            "gsm8k/train/",
+           DatasetShare::kWhole,
            7473,
            {gsm8k + "train.jsonl", "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", kGsm8k},
            {"gsm8k_train.jsonl", "9ff765a9c8c9552badd39416164d95805d111fce6dddbd0ea6a9aed93aef0e93", kProblemJsonl}},
           {"test.jsonl",
            "gsm8k/test/",
+           DatasetShare::kWhole,
            1319,
            {gsm8k + "test.jsonl", "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14", kGsm8k},
            {"gsm8k_test.jsonl", "ce35cb0a9a91d71b18226a8112dc6e49be41b189ceeb72021391c73630f6fd23", kProblemJsonl}}}},
         {"svamp",
          "MIT, Copyright (c) 2021 Arkil Patel; problems of ASDiv in the training part: CC BY-NC 4.0",
-         "github.com/arkilpatel/SVAMP (Patel et al., arXiv:2103.07191): trains on MAWPS and ASDiv-A, tests on SVAMP",
+         "github.com/arkilpatel/SVAMP (Patel et al., arXiv:2103.07191): MAWPS and ASDiv-A in two halves, and SVAMP itself",
          {{"train.jsonl",
            "svamp/train/",
-           2689,
+           DatasetShare::kEvenHash,
+           1320,
            {svamp + "train.csv", svamp_train, kSvampCsv},
            {"svamp_train.csv", svamp_train, kSvampCsv}},
-          {"test.jsonl",
-           "svamp/test/",
+          {"heldout.jsonl",
+           "svamp/heldout/",
+           DatasetShare::kOddHash,
+           1369,
+           {svamp + "train.csv", svamp_train, kSvampCsv},
+           {"svamp_train.csv", svamp_train, kSvampCsv}},
+          {"challenge.jsonl",
+           "svamp/challenge/",
+           DatasetShare::kWhole,
            998,
            {svamp + "dev.csv", svamp_test, kSvampCsv},
            {"svamp_test.csv", svamp_test, kSvampCsv}}}}};

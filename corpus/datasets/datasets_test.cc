@@ -17,11 +17,11 @@ using ::testing::HasSubstr;
 constexpr const char* kPublished =
     "{\"question\": \"How many?\", \"answer\": \"48/2 = <<48/2=24>>24 clips.\\nAll: <<1000*2=2000>>2000\\n#### "
     "2,000\"}\n"
-    "{\"question\": \"Caf\\u00e9?\", \"answer\": \"It is 5.\\n#### 5\"}\n";
+    "{\"question\": \"One caf\\u00e9?\", \"answer\": \"It is 5.\\n#### 5\"}\n";
 constexpr const char* kLocal =
     "{\"id\":\"x/0\",\"problem\":\"How many?\",\"answer\":\"2000\",\"solution\":\"48/2 = <<48/2=24>>24 clips.\\nAll: "
     "<<1000*2=2000>>2000\"}\n"
-    "{\"id\":\"x/1\",\"problem\":\"Café?\",\"answer\":\"5\",\"solution\":\"It is 5.\"}\n";
+    "{\"id\":\"x/1\",\"problem\":\"One café?\",\"answer\":\"5\",\"solution\":\"It is 5.\"}\n";
 
 DatasetEntry Entry() {
   const std::string folder = std::filesystem::absolute("datasets-source").string();
@@ -33,6 +33,7 @@ DatasetEntry Entry() {
           "here",
           {{"train.jsonl",
             "tiny/",
+            DatasetShare::kWhole,
             2,
             {"file://" + folder + "/published.jsonl", Sha256Hex(kPublished), DatasetForm::kGsm8k},
             {"local.jsonl", Sha256Hex(kLocal), DatasetForm::kProblemJsonl}}}};
@@ -47,9 +48,25 @@ TEST(Datasets, BothFormsGiveTheSameBytes) {
   EXPECT_EQ(*ReadFile("datasets-a/train.jsonl"),
             "{\"id\":\"tiny/0\",\"prompt\":\"How many?\",\"answer\":\"2000\",\"completion\":\"<think>\\n48/2 = 24 "
             "clips.\\nAll: 2000\\n</think>\\n<answer> 2000 </answer>\"}\n"
-            "{\"id\":\"tiny/1\",\"prompt\":\"Café?\",\"answer\":\"5\",\"completion\":\"<think>\\nIt is "
+            "{\"id\":\"tiny/1\",\"prompt\":\"One café?\",\"answer\":\"5\",\"completion\":\"<think>\\nIt is "
             "5.\\n</think>\\n<answer> 5 </answer>\"}\n");
   EXPECT_EQ(ListDirectory("datasets-a")->size(), 1u) << "the download's own file must be gone";
+}
+
+TEST(Datasets, TheHalvesAreDisjointAndWhole) {
+  DatasetEntry entry = Entry();
+  DatasetPart& part = entry.parts[0];
+  std::string halves;
+  for (const DatasetShare share : {DatasetShare::kEvenHash, DatasetShare::kOddHash}) {
+    part.share = share;
+    // SHA-256: ba... and, of the café, an odd first byte.
+    part.rows = 1;
+    const absl::Status status = GetDataset(entry, "datasets-source", "datasets-halves");
+    ASSERT_TRUE(status.ok()) << status;
+    halves += *ReadFile("datasets-halves/train.jsonl");
+  }
+  EXPECT_THAT(halves, HasSubstr("How many?"));
+  EXPECT_THAT(halves, HasSubstr("One café?"));
 }
 
 TEST(Datasets, AnotherFileIsRefused) {
@@ -81,7 +98,7 @@ TEST(Datasets, AnotherFileIsRefused) {
 TEST(Datasets, NamesAreKnown) {
   EXPECT_EQ(FindDataset("gsm8k")->parts.size(), 2u);
   EXPECT_THAT(std::string(FindDataset("gsm9k").status().message()), HasSubstr("known: gsm8k, svamp"));
-  EXPECT_EQ(FindDataset("svamp")->parts.size(), 2u);
+  EXPECT_EQ(FindDataset("svamp")->parts.size(), 3u);
   for (const DatasetEntry& entry : KnownDatasets()) {
     EXPECT_FALSE(entry.licence.empty());
     for (const DatasetPart& part : entry.parts) {
