@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "rpc/limits.h"
 
 namespace grpc {
 class Channel;
@@ -16,8 +17,6 @@ class ClientContext;
 }  // namespace grpc
 
 namespace hone {
-
-inline constexpr int kMaxMessageBytes = 64 << 20;
 
 // `address` is "host:port".
 std::shared_ptr<grpc::Channel> CreateChannel(const std::string& address);

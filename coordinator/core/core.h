@@ -32,6 +32,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "coordinator/core/admission.h"
 #include "coordinator/core/leases.h"
 #include "coordinator/core/members.h"
 #include "coordinator/core/prompts.h"
@@ -62,6 +63,8 @@ struct BatchAnswer {
 class Core {
  public:
   static constexpr int kMaxGroupsPerLease = 256;
+  // Attempts at one group that are handed in malformed before the run fails.
+  static constexpr int kMaxRefusals = 3;
 
   using Appender = std::function<RecordSpan(const v1::JournalRecord&)>;
   Core(CoreOptions options, Appender append);
@@ -160,8 +163,9 @@ class Core {
   std::vector<std::string> KeysOf(const RunState& run) const;
   absl::Status CheckWorkerKeys(const std::vector<std::string>& keys) const;
   absl::Status DismissWorker(std::string id);
-  // Why a group cannot be admitted: "" = it can. `malformed` tells a broken message from one of another lineage.
-  std::string Refusal(const v1::Group& group, const WorkSet& set, bool* malformed) const;
+  // Frees a group that may not be recorded; malformed once too often, it fails the run. `item` is the group's.
+  absl::StatusOr<v1::SubmitGroupResponse> Refuse(const v1::Group& group, const LeaseTable::Item& item,
+                                                 const Refusal& refusal, absl::Time now);
   v1::SubmitGroupResponse AnswerRecorded(const v1::Group& group) const;
 
   const CoreOptions options_;

@@ -1,6 +1,5 @@
 // Membership, leases and submitted groups.
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "base/status.h"
@@ -23,39 +22,12 @@ std::string JoinKeys(const std::vector<std::string>& keys) {
   return text.empty() ? "(none)" : text;
 }
 
-// What is wrong with one trajectory by itself; "" where nothing is.
-std::string TrajectoryDefect(const v1::Trajectory& trajectory, int index) {
-  const std::string where = "trajectories[" + std::to_string(index) + "]";
-  if (trajectory.sample_index() != index) {
-    return where + ".sample_index: expected " + std::to_string(index) + ", got " +
-           std::to_string(trajectory.sample_index());
-  }
-  const int tokens = trajectory.tokens_size();
-  if (trajectory.rollout_logprobs_size() != tokens) {
-    return where + ".rollout_logprobs: expected " + std::to_string(tokens) + " values, got " +
-           std::to_string(trajectory.rollout_logprobs_size());
-  }
-  for (const float logprob : trajectory.rollout_logprobs()) {
-    if (!std::isfinite(logprob)) return where + ".rollout_logprobs: a value is not finite";
-  }
-  int64_t counted = 0;
-  for (const v1::SourceRun& run : trajectory.sources()) counted += run.count();
-  if (counted != tokens) {
-    return where + ".sources: expected " + std::to_string(tokens) + " tokens, got " + std::to_string(counted);
-  }
-  counted = 0;
-  for (const v1::VersionSegment& segment : trajectory.segments()) counted += segment.count();
-  if (counted != tokens) {
-    return where + ".segments: expected " + std::to_string(tokens) + " tokens, got " + std::to_string(counted);
-  }
-  if (trajectory.finish_reason() == v1::FINISH_REASON_UNSPECIFIED ||
-      trajectory.finish_reason() == v1::FINISH_REASON_ABORTED) {
-    return where + ".finish_reason: expected a finished completion, got " +
-           v1::FinishReason_Name(trajectory.finish_reason());
-  }
-  if (trajectory.verdict().state() == v1::REWARD_STATE_UNSPECIFIED) return where + ".verdict.state: missing";
-  if (!std::isfinite(trajectory.verdict().reward())) return where + ".verdict.reward: not finite";
-  return "";
+// Names the group of an open task, for people.
+std::string DescribeTask(const WorkSet& set, int32_t slot) {
+  const v1::GroupTask& task = set.tasks[static_cast<size_t>(slot)];
+  return "group " + std::to_string(task.group_id()) + " (prompt '" + task.prompt().id() + "', " +
+         (set.context.purpose() == v1::GROUP_PURPOSE_EVALUATE ? "evaluation after" : "training") + " step " +
+         std::to_string(set.step) + ")";
 }
 
 }  // namespace
@@ -170,39 +142,6 @@ absl::StatusOr<v1::LeaseGroupsResponse> Core::LeaseGroups(const v1::LeaseGroupsR
   return response;
 }
 
-std::string Core::Refusal(const v1::Group& group, const WorkSet& set, bool* malformed) const {
-  *malformed = true;
-  if (group.state() == v1::GROUP_STATE_DROPPED) {
-    if (group.trajectories_size() != 0) return "trajectories: a dropped group has none";
-    return group.drop_reason().empty() ? "drop_reason: missing" : "";
-  }
-  if (group.state() != v1::GROUP_STATE_COMPLETE) return "state: expected COMPLETE or DROPPED";
-  if (group.trajectories_size() != set.context.group_size()) {
-    return "trajectories: expected " + std::to_string(set.context.group_size()) + ", got " +
-           std::to_string(group.trajectories_size());
-  }
-  if (group.prompt_tokens().empty()) return "prompt_tokens: missing";
-  for (int i = 0; i < group.trajectories_size(); ++i) {
-    const std::string defect = TrajectoryDefect(group.trajectories(i), i);
-    if (!defect.empty()) return defect;
-  }
-  *malformed = false;
-  const v1::PolicyVersion& version = set.context.version();
-  const std::vector<std::string> keys = KeysOf(*FindRun(set.context.run()));
-  for (const v1::Trajectory& trajectory : group.trajectories()) {
-    for (const v1::VersionSegment& segment : trajectory.segments()) {
-      if (segment.version() != version.number() || segment.root_hash() != version.root_hash()) {
-        return "made by version " + std::to_string(segment.version()) + " with root hash " + segment.root_hash() +
-               ", expected version " + std::to_string(version.number()) + " with " + version.root_hash();
-      }
-    }
-    if (!keys.empty() && std::find(keys.begin(), keys.end(), trajectory.numerics_key()) == keys.end()) {
-      return "numerics key '" + trajectory.numerics_key() + "', expected one of " + JoinKeys(keys);
-    }
-  }
-  return "";
-}
-
 // The answer for a group that is not outstanding: an honest retry hears that it was accepted, everyone else why not.
 v1::SubmitGroupResponse Core::AnswerRecorded(const v1::Group& group) const {
   v1::SubmitGroupResponse response;
@@ -241,15 +180,8 @@ absl::StatusOr<v1::SubmitGroupResponse> Core::SubmitGroup(const v1::SubmitGroupR
     return absl::InvalidArgumentError("group.run, group.stage: expected " + set.context.run() + "/" +
                                       set.context.stage() + ", got " + group.run() + "/" + group.stage());
   }
-  bool malformed = false;
-  if (const std::string reason = Refusal(group, set, &malformed); !reason.empty()) {
-    // Whoever asks next makes it again, as another attempt. A group of a broken sender is an error of its own.
-    leases_.Release(group.group_id());
-    if (malformed) return absl::InvalidArgumentError("group: " + reason);
-    v1::SubmitGroupResponse response;
-    response.set_reason(reason);
-    return response;
-  }
+  const Refusal refusal = CheckSubmission(request, set.context, KeysOf(*FindRun(set.context.run())));
+  if (refusal.kind != Refusal::Kind::kNone) return Refuse(group, *item, refusal, now);
   v1::JournalRecord record;
   v1::GroupRecorded& recorded = *record.mutable_group_recorded();
   recorded.set_run(set.context.run());
@@ -266,6 +198,28 @@ absl::StatusOr<v1::SubmitGroupResponse> Core::SubmitGroup(const v1::SubmitGroupR
   v1::SubmitGroupResponse response;
   response.set_accepted(true);
   return response;
+}
+
+// Whoever asks next makes the group again, as another attempt.
+absl::StatusOr<v1::SubmitGroupResponse> Core::Refuse(const v1::Group& group, const LeaseTable::Item& item,
+                                                     const Refusal& refusal, absl::Time now) {
+  if (refusal.kind == Refusal::Kind::kOtherLineage) {
+    leases_.Release(group.group_id());
+    v1::SubmitGroupResponse response;
+    response.set_reason(refusal.reason);
+    return response;
+  }
+  if (leases_.Refuse(group.group_id(), group.attempt()) >= kMaxRefusals) {
+    // The same weights make the same group: to lease it again would go on for ever.
+    const WorkSet& set = leases_.sets()[static_cast<size_t>(item.set)];
+    const std::string run = set.context.run();
+    FailRun(run,
+            "stage '" + set.context.stage() + "': " + DescribeTask(set, item.slot) + " was refused " +
+                std::to_string(kMaxRefusals) + " times, at last from worker '" + group.worker() +
+                "': " + refusal.reason + (refusal.hint.empty() ? "" : ". " + refusal.hint),
+            now);
+  }
+  return absl::InvalidArgumentError("group: " + refusal.reason);
 }
 
 absl::Status Core::CheckLearner(const std::string& member_id, int64_t epoch, absl::Time now) {

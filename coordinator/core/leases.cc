@@ -67,6 +67,16 @@ void LeaseTable::Release(uint64_t group_id) {
   if (it != items_.end()) Free(it->second, group_id);
 }
 
+int LeaseTable::Refuse(uint64_t group_id, int32_t attempt) {
+  Item& item = items_.at(group_id);
+  if (attempt > item.refused_attempt) {
+    item.refused_attempt = attempt;
+    ++item.refusals;
+  }
+  Free(item, group_id);
+  return item.refusals;
+}
+
 int LeaseTable::Expire(absl::Time now) {
   int expired = 0;
   for (auto& [id, item] : items_) {

@@ -27,7 +27,9 @@ class LeaseTable {
     int32_t slot = 0;
     std::string member;  // "" = free
     absl::Time expiry;
-    int32_t attempt = 0;  // leases given so far
+    int32_t attempt = 0;          // leases given so far
+    int refusals = 0;             // attempts that were handed in malformed
+    int32_t refused_attempt = 0;  // the newest of them
   };
 
   void Clear();
@@ -43,6 +45,9 @@ class LeaseTable {
   int ReleaseExcept(const std::string& member, const std::set<uint64_t>& holding);
   // Frees one group, whoever holds it.
   void Release(uint64_t group_id);
+  // Frees an outstanding group whose attempt `attempt` was malformed; returns how many attempts were by now. The same
+  // attempt again (a repeated call) counts once.
+  int Refuse(uint64_t group_id, int32_t attempt);
   // Frees the leases that ended before `now`; returns how many.
   int Expire(absl::Time now);
   // nullptr where the group is not outstanding.

@@ -324,7 +324,8 @@ std::string Transcript::Submit(const Arguments& arguments) {
     trajectory.set_sample_index(i);
     trajectory.set_numerics_key(arguments.Text("key", ""));
     trajectory.add_tokens(7);
-    trajectory.add_rollout_logprobs(-0.5f);
+    trajectory.add_rollout_logprobs(std::stof(arguments.Text("logprob", "-0.5")));
+    trajectory.set_text(std::string(static_cast<size_t>(arguments.Int("text_mib", 0)) << 20, 'x'));
     v1::SourceRun& source = *trajectory.add_sources();
     source.set_source(v1::TOKEN_SOURCE_SAMPLED);
     source.set_count(1);

@@ -5,6 +5,7 @@
 //       [every_steps=] [keep_last=] [budget=SECONDS] [overlong=fail]
 //   register worker|learner|reward NAME [keys=a,b]      heartbeat NAME       members
 //   lease NAME max=2 [holding=t:3,e:1]                  submit NAME t:3 [accuracy=0] [hash=b] [attempt=1] [drop=reason]
+//       [logprob=nan] [text_mib=48]
 //   ... next-work NAME | publish NAME step=0 hash=a | await NAME version=0 | fetch NAME step=1 | report NAME step=1
 //   checkpoint NAME step=1 hash=a | finish NAME [outcome=failed] steps=2 hash=a
 //   pause|resume|stop|status RUN                        wait SECONDS         restart

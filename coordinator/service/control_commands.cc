@@ -6,6 +6,7 @@
 #include "coordinator/data/dataset_reader.h"
 #include "coordinator/run_config/resolve.h"
 #include "coordinator/service/execute.h"
+#include "rpc/limits.h"
 
 namespace hone::coordinator {
 namespace {

@@ -36,7 +36,6 @@ class Coordinator {
   static constexpr absl::Duration kMaxWait = absl::Seconds(60);
   // A watcher hears of changes at most this often.
   static constexpr absl::Duration kWatchInterval = absl::Milliseconds(100);
-  static constexpr size_t kMaxRequestBytes = 48u << 20;  // leaves room for a record around it (kMaxPayloadBytes)
 
   struct Options {
     std::string state_directory;

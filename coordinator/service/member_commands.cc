@@ -6,14 +6,15 @@
 #include "base/status.h"
 #include "coordinator/core/record_time.h"
 #include "coordinator/service/execute.h"
+#include "rpc/limits.h"
 
 namespace hone::coordinator {
 namespace {
 
 absl::Status CheckSize(size_t bytes) {
-  if (bytes <= Coordinator::kMaxRequestBytes) return absl::OkStatus();
+  if (bytes <= kMaxRequestBytes) return absl::OkStatus();
   return absl::InvalidArgumentError("the request has " + std::to_string(bytes) + " bytes, at most " +
-                                    std::to_string(Coordinator::kMaxRequestBytes) + " are taken");
+                                    std::to_string(kMaxRequestBytes) + " are taken");
 }
 
 bool IsAnswer(v1::Directive directive) { return directive != v1::DIRECTIVE_WAIT; }
@@ -51,7 +52,7 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
 }
 
 absl::StatusOr<v1::SubmitGroupResponse> Coordinator::SubmitGroup(const v1::SubmitGroupRequest& request) {
-  HONE_RETURN_IF_ERROR(CheckSize(request.ByteSizeLong()));
+  // Of too large a group the core wants to know: it must not come again for ever.
   HONE_CRASH_POINT("submit.before_journal");
   auto response = Execute([&](Core& core, absl::Time now) { return core.SubmitGroup(request, now); });
   HONE_CRASH_POINT("submit.before_ack");
