@@ -6,6 +6,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/crash_point.h"
 #include "base/logging.h"
@@ -13,6 +14,7 @@
 #include "hone/v1/reward.grpc.pb.h"
 #include "rollout_worker/group_text.h"
 #include "rpc/channel.h"
+#include "rpc/limits.h"
 #include "rpc/membership.h"
 #include "rpc/retry.h"
 #include "rpc/status.h"
@@ -39,10 +41,31 @@ v1::ScoreGroupRequest MakeScoreRequest(const v1::TaskContext& context, const v1:
   return request;
 }
 
+// Of the group's record, less what its way through the cluster adds: whether it can be handed in is a function of the
+// run alone.
+size_t RecordBytes(const v1::Group& group) {
+  v1::Group way;
+  way.set_attempt(group.attempt());
+  way.set_worker(group.worker());
+  way.set_generate_seconds(group.generate_seconds());
+  way.set_reward_seconds(group.reward_seconds());
+  return group.ByteSizeLong() - way.ByteSizeLong();  // a message's size is the sum of its fields'
+}
+
 void Drop(const std::string& reason, v1::Group* group) {
   group->clear_trajectories();
   group->set_state(v1::GROUP_STATE_DROPPED);
   group->set_drop_reason(reason);
+}
+
+// What no request can carry would be refused, made again, and so on for ever.
+void DropWhatIsTooLarge(v1::Group* group) {
+  const size_t bytes = RecordBytes(*group);
+  if (bytes <= kMaxGroupBytes) return;
+  Drop(absl::StrCat("size: the group's record has ", bytes, " bytes, at most ", kMaxGroupBytes,
+                    " can be handed in: choose fewer or shorter samples (group_size, max_new_tokens)"),
+       group);
+  HONE_WARNING << "group " << group->group_id() << " is dropped: " << group->drop_reason();
 }
 
 // Of the coordinator's answers those that no repetition changes.
@@ -117,8 +140,10 @@ void Finisher::Finish(GeneratedGroup generated) {
   v1::Group& group = generated.group;
   if (group.state() == v1::GROUP_STATE_COMPLETE) {
     MakeTrajectories(&generated);
+    DropWhatIsTooLarge(&group);  // before scoring: it would not fit a request to the reward server either
     HONE_CRASH_POINT("worker.before_score");
-    if (!Score(*generated.context, &group)) return;
+    if (group.state() == v1::GROUP_STATE_COMPLETE && !Score(*generated.context, &group)) return;
+    DropWhatIsTooLarge(&group);  // verdicts have their size too
   }
   HONE_CRASH_POINT("worker.before_submit");
   if (!Submit(*generated.context, &group)) return;

@@ -42,6 +42,7 @@ struct GeneratedGroup {
 //   1. A group leaves only by an answer of the coordinator: calls are made again while reward server or coordinator are
 //   away.
 //   2. A transport failure never becomes a verdict.
+//   3. A group whose record is over kMaxGroupBytes (rpc/limits.h) is dropped, with that as its reason.
 class Finisher {
  public:
   struct Options {

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -35,18 +36,28 @@ namespace {
 constexpr int kWords = 40;
 constexpr int kGroupSize = 3;
 
-model::ModelConfig TinyConfig() {
+// What differs between the tests' models.
+struct ModelSettings {
+  int max_positions = 64;
+  int word_bytes = 0;  // words are at least so long; 0: two or three bytes
+};
+
+model::ModelConfig TinyConfig(const ModelSettings& settings) {
   model::ModelConfig config = model::TinyConfigs(32, 4, 2, 16, 48, kWords, 2)[0].config;
-  config.max_positions = 64;
+  config.max_positions = settings.max_positions;
   config.eos_token_ids = {3};
   return config;
 }
 
-ModelFiles TinyFiles() {
+ModelFiles TinyFiles(const ModelSettings& settings) {
   std::string vocab;
-  for (int i = 0; i < kWords; ++i) vocab += (i ? ", \"w" : "\"w") + std::to_string(i) + "\": " + std::to_string(i);
+  for (int i = 0; i < kWords; ++i) {
+    std::string word = "w" + std::to_string(i);
+    if (i > 0) word.resize(std::max(word.size(), static_cast<size_t>(settings.word_bytes)), 'x');
+    vocab += (i ? ", \"" : "\"") + word + "\": " + std::to_string(i);
+  }
   return {
-      {"config.json", model::ModelConfigJson(TinyConfig(), false)},
+      {"config.json", model::ModelConfigJson(TinyConfig(settings), false)},
       {"tokenizer.json",
        "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": [], \"normalizer\": null, "
        "\"pre_tokenizer\": {\"type\": \"WhitespaceSplit\"}, \"post_processor\": null, \"decoder\": null, "
@@ -239,9 +250,10 @@ class WorkerTest : public testing::Test {
 
   // Publishes version `number` and opens `groups` groups at it.
   void OpenVersion(int64_t number, int groups) {
-    const model::FlatTensor masters = model::LivelyParameters(TinyConfig(), 100 + static_cast<uint64_t>(number));
-    const auto snapshot = MakeSnapshot(*ctx_, TinyConfig(), masters, kernels::DType::kF32,
-                                       {.run = "r", .number = number, .parent = number - 1}, TinyFiles());
+    const model::ModelConfig config = TinyConfig(model_);
+    const model::FlatTensor masters = model::LivelyParameters(config, 100 + static_cast<uint64_t>(number));
+    const auto snapshot = MakeSnapshot(*ctx_, config, masters, kernels::DType::kF32,
+                                       {.run = "r", .number = number, .parent = number - 1}, TinyFiles(model_));
     weights_.Publish(snapshot);
     v1::TaskContext context;
     context.set_context_id("c" + std::to_string(number));
@@ -251,8 +263,8 @@ class WorkerTest : public testing::Test {
     context.mutable_version()->set_number(number);
     context.mutable_version()->set_root_hash(snapshot->content_hash());
     context.set_weights_address(weights_address_.empty() ? weight_server_->address() : weights_address_);
-    context.mutable_sampling()->set_max_new_tokens(20);
-    context.set_group_size(kGroupSize);
+    context.mutable_sampling()->set_max_new_tokens(max_new_tokens_);
+    context.set_group_size(group_size_);
     context.set_overlong(v1::OVERLONG_POLICY_DROP);
     context.set_dtype(v1::DTYPE_FP32);
     context.add_rewards()->set_name("length");
@@ -291,6 +303,9 @@ class WorkerTest : public testing::Test {
   pid_t pid_ = -1;
   std::string hash_;
   std::string weights_address_;  // instead of the weight server's
+  ModelSettings model_;
+  int max_new_tokens_ = 20;
+  int group_size_ = kGroupSize;
 };
 
 TEST_F(WorkerTest, MakesScoresAndHandsInEachVersionsGroups) {
@@ -354,6 +369,25 @@ TEST_F(WorkerTest, AStrangerAtTheRewardServersAddressLosesNoGroup) {
     EXPECT_EQ(group.state(), v1::GROUP_STATE_DROPPED);
     EXPECT_EQ(group.drop_reason(), "reward: not now");
   }
+}
+
+// Whoever made it, it could not be handed in: without a word it would be made again for ever.
+TEST_F(WorkerTest, AGroupThatNoRequestCanCarryIsDropped) {
+  model_.word_bytes = 256 << 10;
+  group_size_ = 12;
+  OpenVersion(0, 1);
+  const auto groups = coordinator_.Await();
+  ASSERT_EQ(groups.size(), 1u);
+  const v1::Group& group = groups.begin()->second;
+  EXPECT_EQ(group.state(), v1::GROUP_STATE_DROPPED);
+  EXPECT_EQ(group.trajectories_size(), 0);
+  EXPECT_THAT(group.drop_reason(),
+              testing::MatchesRegex("size: the group's record has [0-9]+ bytes, at most 49283072 .*"));
+  // A smaller one passes.
+  group_size_ = 1;
+  max_new_tokens_ = 4;
+  OpenVersion(1, 1);
+  EXPECT_EQ(coordinator_.Await().begin()->second.state(), v1::GROUP_STATE_COMPLETE);
 }
 
 TEST_F(WorkerTest, GivesLeasesBackUntilTheVersionCanBeHad) {
