@@ -138,6 +138,10 @@ void Finisher::Run() {
 
 void Finisher::Finish(GeneratedGroup generated) {
   v1::Group& group = generated.group;
+  if (!generated.declined.empty()) {
+    if (Decline(group.group_id(), generated.declined)) options_.done(group.group_id());
+    return;
+  }
   if (group.state() == v1::GROUP_STATE_COMPLETE) {
     MakeTrajectories(&generated);
     DropWhatIsTooLarge(&group);  // before scoring: it would not fit a request to the reward server either
@@ -214,32 +218,50 @@ bool Finisher::Score(const v1::TaskContext& context, v1::Group* group) {
   return false;
 }
 
-bool Finisher::Submit(const v1::TaskContext& context, v1::Group* group) {
-  const auto stub = v1::CoordinatorService::NewStub(options_.coordinator);
+bool Finisher::CallCoordinator(uint64_t group_id, const CoordinatorCall& call) {
   const auto is_cancelled = [this] { return cancelled(); };
   for (int attempt = 0; !cancelled(); ++attempt) {
-    group->set_attempt(options_.newest_attempt(group->group_id(), group->attempt()));
-    v1::SubmitGroupRequest request;
-    request.set_member_id(options_.membership->member_id());
-    request.set_context_id(context.context_id());
-    *request.mutable_group() = *group;
-    v1::SubmitGroupResponse response;
+    const std::string member_id = options_.membership->member_id();
     const absl::Status status =
-        Invoke(kSubmitDeadline, [&](grpc::ClientContext* call) { return stub->SubmitGroup(call, request, &response); });
-    if (status.ok()) {
-      if (!response.accepted())
-        HONE_WARNING << "group " << group->group_id() << " was not accepted: " << response.reason();
-      return true;
-    }
+        Invoke(kSubmitDeadline, [&](grpc::ClientContext* context) { return call(context, member_id); });
+    if (status.ok()) return true;
     if (IsRefusal(status)) {
-      HONE_ERROR << "group " << group->group_id() << " was refused: " << status.ToString();
+      HONE_ERROR << "group " << group_id << " was refused: " << status.ToString();
       return true;
     }
-    if (absl::IsNotFound(status)) options_.membership->ReportLost(request.member_id());
-    if (attempt == 3) HONE_WARNING << "group " << group->group_id() << " waits to be handed in: " << status.ToString();
+    if (absl::IsNotFound(status)) options_.membership->ReportLost(member_id);
+    if (attempt == 3) HONE_WARNING << "group " << group_id << " waits to be handed in: " << status.ToString();
     SleepUnless(is_cancelled, RetryPause(RetryPolicy(), attempt));
   }
   return false;
+}
+
+bool Finisher::Submit(const v1::TaskContext& context, v1::Group* group) {
+  const auto stub = v1::CoordinatorService::NewStub(options_.coordinator);
+  return CallCoordinator(group->group_id(), [&](grpc::ClientContext* call, const std::string& member_id) {
+    group->set_attempt(options_.newest_attempt(group->group_id(), group->attempt()));
+    v1::SubmitGroupRequest request;
+    request.set_member_id(member_id);
+    request.set_context_id(context.context_id());
+    *request.mutable_group() = *group;
+    v1::SubmitGroupResponse response;
+    grpc::Status status = stub->SubmitGroup(call, request, &response);
+    if (status.ok() && !response.accepted())
+      HONE_WARNING << "group " << group->group_id() << " was not accepted: " << response.reason();
+    return status;
+  });
+}
+
+bool Finisher::Decline(uint64_t group_id, const std::string& reason) {
+  const auto stub = v1::CoordinatorService::NewStub(options_.coordinator);
+  return CallCoordinator(group_id, [&](grpc::ClientContext* call, const std::string& member_id) {
+    v1::DeclineGroupRequest request;
+    request.set_member_id(member_id);
+    request.set_group_id(group_id);
+    request.set_reason(reason);
+    v1::DeclineGroupResponse response;
+    return stub->DeclineGroup(call, request, &response);
+  });
 }
 
 }  // namespace hone

@@ -28,9 +28,11 @@ namespace hone {
 
 class Membership;
 
-// A generated group (or one that is dropped: then `group.state` says so and `result` is empty).
+// A generated group (or one that is dropped: then `group.state` says so and `result` is empty; or one that this worker
+// declines: then only its ids matter).
 struct GeneratedGroup {
-  v1::Group group;  // all but the trajectories
+  v1::Group group;       // all but the trajectories
+  std::string declined;  // why this worker cannot make it, where another may; "" = it did
   std::shared_ptr<const v1::TaskContext> context;
   engine::GroupResult result;
   std::shared_ptr<const ModelText> text;
@@ -73,6 +75,10 @@ class Finisher {
   // False where the work is given up (shutting down).
   bool Score(const v1::TaskContext& context, v1::Group* group);
   bool Submit(const v1::TaskContext& context, v1::Group* group);
+  bool Decline(uint64_t group_id, const std::string& reason);
+  // Calls until the coordinator has answered, as the member that this worker is then.
+  using CoordinatorCall = std::function<grpc::Status(grpc::ClientContext*, const std::string& member_id)>;
+  bool CallCoordinator(uint64_t group_id, const CoordinatorCall& call);
   std::shared_ptr<grpc::Channel> RewardChannel(size_t attempt);
 
   const Options options_;

@@ -86,6 +86,8 @@ struct Worker::Impl {
   void AdmitTasks();
   void LoadFor(const v1::TaskContext& context);
   void StartTask(LeasedTask leased);
+  void Decline(const LeasedTask& leased, const std::string& reason);
+  std::string WhatTheCacheLacks(int prompt_tokens, int max_new_tokens);
   void Dispatch(engine::GroupResult result);
   void DropStaleWork();
   void UpdateGauges();
@@ -107,6 +109,7 @@ struct Worker::Impl {
   std::map<int64_t, Generating> generating;  // by engine handle
   int64_t generation = 0;                    // registration that the leases belong to
   std::string last_failure;
+  int64_t declined_mib = 0;  // the largest --kv_memory_mib that a group was declined for the want of
   absl::Time gauge_time = absl::Now();
   int64_t gauge_tokens = 0;
 
@@ -277,8 +280,11 @@ void Worker::Impl::LoadFor(const v1::TaskContext& context) {
                                            .timeout = kFetchTimeout,
                                            .cancelled = run_cancelled};
   absl::Status status;
+  bool declined = false;
   if (auto snapshot = receiver.Receive(request); snapshot.ok()) {
     status = model.Load(**snapshot, DTypeOf(context));
+    // The engine's first pages do not fit: no other version of this model would.
+    declined = absl::IsResourceExhausted(status);
     if (status.ok()) {
       if (const absl::Status told = receiver.Acknowledge(request, membership->member_id(), **snapshot); !told.ok()) {
         HONE_DEBUG << "acknowledging version " << request.version << ": " << told.ToString();
@@ -291,6 +297,13 @@ void Worker::Impl::LoadFor(const v1::TaskContext& context) {
     HONE_DEBUG << "version " << request.version << " of run " << request.run << " loaded in "
                << absl::ToDoubleSeconds(absl::Now() - start) << " s";
     last_failure.clear();
+    return;
+  }
+  if (declined) {
+    const std::string reason = absl::StrCat("--kv_memory_mib=", options.kv_memory_mib, ": ", status.message());
+    if (reason != last_failure) HONE_ERROR << "groups of run " << request.run << " are declined: " << reason;
+    last_failure = reason;
+    for (std::optional<LeasedTask> task; (task = leases.Take(&context)).has_value();) Decline(*task, reason);
     return;
   }
   // The coordinator leases these again, with the address of whoever serves the version then.
@@ -312,12 +325,17 @@ void Worker::Impl::StartTask(LeasedTask leased) {
     request.id = id;
     request.key = kernels::StreamKey(leased.context->run_seed(), leased.context->stage().c_str());
     request.samples = std::max(1, leased.context->group_size());
+    const int max_new_tokens = request.max_new_tokens;
     HONE_CRASH_POINT("worker.before_generate");
     const absl::StatusOr<int64_t> handle = model.engine()->SubmitGroup(std::move(request));
     status = handle.status();
     if (status.ok()) {
       v1::Group group = GroupOf(leased, *prompt);
       generating[*handle] = {std::move(leased), std::move(group), absl::Now()};
+      return;
+    }
+    if (absl::IsResourceExhausted(status)) {
+      Decline(leased, WhatTheCacheLacks(static_cast<int>(prompt->tokens.size()), max_new_tokens));
       return;
     }
   }
@@ -327,6 +345,24 @@ void Worker::Impl::StartTask(LeasedTask leased) {
   group.set_drop_reason(std::string(status.message()));
   leases.StartFinishing(id);
   finisher->Add({.group = std::move(group), .context = leased.context});
+}
+
+std::string Worker::Impl::WhatTheCacheLacks(int prompt_tokens, int max_new_tokens) {
+  constexpr int64_t kMib = int64_t{1} << 20;
+  const int64_t needed = (model.engine()->CacheBytesNeeded(prompt_tokens, max_new_tokens) + kMib - 1) / kMib;
+  std::string reason = absl::StrCat("--kv_memory_mib: expected at least ", needed, " for a prompt of ", prompt_tokens,
+                                    " tokens with up to ", max_new_tokens, " new ones, got ", options.kv_memory_mib);
+  // Many groups may be declined for one reason; only what asks for more than was said before is worth a line.
+  if (needed > declined_mib) {
+    HONE_ERROR << "groups are declined, other workers may do them: " << reason;
+    declined_mib = needed;
+  }
+  return reason;
+}
+
+void Worker::Impl::Decline(const LeasedTask& leased, const std::string& reason) {
+  leases.StartFinishing(leased.task.group_id());
+  finisher->Add({.group = GroupOf(leased, {}), .declined = reason, .context = leased.context});
 }
 
 void Worker::Impl::Dispatch(engine::GroupResult result) {

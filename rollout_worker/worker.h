@@ -15,7 +15,9 @@ namespace hone {
 // Invariants:
 //   1. No token is sampled from a version that is not whole and checked, nor from another than its task names.
 //   2. A generated group is given up only where the coordinator refuses it or the process ends.
-//   3. While coordinator, learner or reward server are away the worker tries again; it ends only when told to.
+//   3. What only this worker's memory cannot hold is declined, so that another may do it: no flag of a worker leaves a
+//   trace in a run's results.
+//   4. While coordinator, learner or reward server are away the worker tries again; it ends only when told to.
 class Worker {
  public:
   struct Options {

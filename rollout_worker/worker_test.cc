@@ -39,11 +39,13 @@ constexpr int kGroupSize = 3;
 // What differs between the tests' models.
 struct ModelSettings {
   int max_positions = 64;
+  int heads = 4, kv_heads = 2, head_dim = 16;
   int word_bytes = 0;  // words are at least so long; 0: two or three bytes
 };
 
 model::ModelConfig TinyConfig(const ModelSettings& settings) {
-  model::ModelConfig config = model::TinyConfigs(32, 4, 2, 16, 48, kWords, 2)[0].config;
+  model::ModelConfig config =
+      model::TinyConfigs(32, settings.heads, settings.kv_heads, settings.head_dim, 48, kWords, 2)[0].config;
   config.max_positions = settings.max_positions;
   config.eos_token_ids = {3};
   return config;
@@ -75,6 +77,7 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
     member_ = "m" + std::to_string(++registrations_);
     rollout_address_ = request->address();
     leased_.clear();
+    declined_.clear();
     response->set_member_id(member_);
     response->mutable_heartbeat_interval()->set_nanos(100'000'000);
     return grpc::Status::OK;
@@ -94,7 +97,7 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
     for (const std::string& address : reward_addresses_) response->add_reward_addresses(address);
     do {
       for (auto& [id, task] : open_) {
-        if (response->tasks_size() >= request->max_groups() || leased_.contains(id)) continue;
+        if (response->tasks_size() >= request->max_groups() || leased_.contains(id) || declined_.contains(id)) continue;
         leased_.insert(id);
         task.set_attempt(task.attempt() + 1);
         *response->add_tasks() = task;
@@ -117,6 +120,15 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status DeclineGroup(grpc::ServerContext*, const v1::DeclineGroupRequest* request,
+                            v1::DeclineGroupResponse*) override {
+    std::lock_guard lock(mutex_);
+    if (request->member_id() != member_) return {grpc::NOT_FOUND, "unknown member"};
+    declined_[request->group_id()] = request->reason();
+    changed_.notify_all();
+    return grpc::Status::OK;
+  }
+
   void Open(const v1::TaskContext& context, const std::vector<v1::GroupTask>& tasks) {
     std::lock_guard lock(mutex_);
     context_ = context;
@@ -129,6 +141,12 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
     EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(120), [this] { return open_.empty(); }))
         << open_.size() << " groups missing";
     return std::exchange(groups_, {});
+  }
+  // The reasons for which the worker has declined groups, once it has `count` of them.
+  std::map<uint64_t, std::string> AwaitDeclined(size_t count) {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, std::chrono::seconds(120), [&] { return declined_.size() >= count; }));
+    return declined_;
   }
   void AwaitSome(size_t count) {
     std::unique_lock lock(mutex_);
@@ -173,6 +191,7 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
   std::map<uint64_t, v1::GroupTask> open_;
   std::set<uint64_t> leased_;
   std::map<uint64_t, v1::Group> groups_;
+  std::map<uint64_t, std::string> declined_;  // by the present member
 };
 
 // Reward = number of tokens; unavailable for the first calls.
@@ -221,7 +240,7 @@ class WorkerTest : public testing::Test {
   }
   void TearDown() override { StopWorker(SIGTERM); }
 
-  void StartWorker(const std::string& crash_at) {
+  void StartWorker(const std::string& crash_at, const std::string& kv_memory_mib = "8") {
     const std::string coordinator = coordinator_server_->address();
     pid_ = fork();
     ASSERT_GE(pid_, 0);
@@ -229,7 +248,7 @@ class WorkerTest : public testing::Test {
     if (!crash_at.empty()) setenv("HONE_CRASH_AT", crash_at.c_str(), 1);
     const std::string program = std::string(HONE_BIN_DIR) + "/hone-rollout-worker";
     execl(program.c_str(), program.c_str(), "--coordinator", coordinator.c_str(), "--listen=127.0.0.1:0", "--threads=1",
-          "--kv_memory_mib=8", "--max_sequences=8", "--page_tokens=16", nullptr);
+          "--kv_memory_mib", kv_memory_mib.c_str(), "--max_sequences=8", "--page_tokens=16", nullptr);
     _exit(127);
   }
   // The exit status as waitpid gives it.
@@ -368,6 +387,41 @@ TEST_F(WorkerTest, AStrangerAtTheRewardServersAddressLosesNoGroup) {
   for (const auto& [id, group] : coordinator_.Await()) {
     EXPECT_EQ(group.state(), v1::GROUP_STATE_DROPPED);
     EXPECT_EQ(group.drop_reason(), "reward: not now");
+  }
+}
+
+// What a worker's memory cannot hold is no property of the run: the next one makes it.
+TEST_F(WorkerTest, DeclinesWhatItsMemoryCannotHoldAndGoesOn) {
+  StopWorker(SIGTERM);
+  StartWorker("", "1");
+  model_.max_positions = 4096;
+  max_new_tokens_ = 4000;
+  OpenVersion(0, 12);
+  for (const auto& [id, reason] : coordinator_.AwaitDeclined(12)) {
+    EXPECT_EQ(reason, "--kv_memory_mib: expected at least 2 for a prompt of 3 tokens with up to 4000 new ones, got 1");
+  }
+  // What fits is done by the same worker, with the same engine.
+  max_new_tokens_ = 20;
+  OpenVersion(1, 2);
+  coordinator_.AwaitSome(2);
+  StopWorker(SIGTERM);
+  StartWorker("", "8");
+  max_new_tokens_ = 4000;
+  OpenVersion(0, 12);
+  const auto groups = coordinator_.Await();
+  ASSERT_EQ(groups.size(), 14u);
+  for (const auto& [id, group] : groups) EXPECT_EQ(group.state(), v1::GROUP_STATE_COMPLETE) << group.drop_reason();
+}
+
+// Not even an engine can be made: pages of this model are larger than the cache.
+TEST_F(WorkerTest, DeclinesEverythingOfAModelThatDoesNotFit) {
+  StopWorker(SIGTERM);
+  StartWorker("", "1");
+  model_.heads = model_.kv_heads = 64;
+  model_.head_dim = 128;
+  OpenVersion(0, 3);
+  for (const auto& [id, reason] : coordinator_.AwaitDeclined(3)) {
+    EXPECT_THAT(reason, testing::HasSubstr("--kv_memory_mib=1: kv_cache_bytes: 1048576 bytes hold 0 pages"));
   }
 }
 

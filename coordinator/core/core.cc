@@ -116,6 +116,7 @@ void Core::Recover(absl::Time now) {
 void Core::Tick(absl::Time now) {
   for (const std::string& id : members_.RemoveSilent(now - DeadAfter())) leases_.ReleaseExcept(id, {});
   leases_.Expire(now);
+  FailStranded(now);
   Advance(now);
 }
 

@@ -47,6 +47,8 @@ struct CoreOptions {
   absl::Duration heartbeat_interval = absl::Seconds(1);
   int missed_heartbeats = 5;  // after so many a member is presumed dead
   absl::Duration lease = absl::Seconds(60);
+  // How long a group that every living worker has declined waits for another one before the run fails.
+  absl::Duration decline_grace = absl::Seconds(30);
   // Unique for each life of the process; part of member and context ids.
   std::string incarnation = "1";
   // Put before relative model, checkpoint and data paths in what the learner is told; "" leaves them.
@@ -103,6 +105,7 @@ class Core {
   absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request, bool again,
                                                       absl::Time now);
   absl::StatusOr<v1::SubmitGroupResponse> SubmitGroup(const v1::SubmitGroupRequest& request, absl::Time now);
+  absl::Status DeclineGroup(const v1::DeclineGroupRequest& request, absl::Time now);
 
   // ---- the learner
   absl::StatusOr<v1::NextWorkResponse> NextWork(const v1::NextWorkRequest& request, absl::Time now);
@@ -166,6 +169,8 @@ class Core {
   // Frees a group that may not be recorded; malformed once too often, it fails the run. `item` is the group's.
   absl::StatusOr<v1::SubmitGroupResponse> Refuse(const v1::Group& group, const LeaseTable::Item& item,
                                                  const Refusal& refusal, absl::Time now);
+  // Fails the run where a group is left that no worker can do.
+  void FailStranded(absl::Time now);
   v1::SubmitGroupResponse AnswerRecorded(const v1::Group& group) const;
 
   const CoreOptions options_;

@@ -148,10 +148,11 @@ std::string Core::Obstacle() const {
   if (run == nullptr || run->state() != v1::RUN_STATE_RUNNING || leases_.FreeCount() == 0) return "";
   const std::string waiting = std::to_string(leases_.FreeCount()) + " groups of run '" + run->name() + "' wait: ";
   if (members_.RewardAddresses().empty()) return waiting + "no reward server is registered";
-  for (const auto& [id, member] : members_.all()) {
-    if (member.role == v1::MEMBER_ROLE_ROLLOUT_WORKER) return "";
-  }
-  return waiting + "no rollout worker is registered";
+  if (members_.WorkerIds().empty()) return waiting + "no rollout worker is registered";
+  const LeaseTable::Item* stranded = leases_.LongestStranded();
+  if (stranded == nullptr) return "";
+  return DescribeTask(leases_.sets()[static_cast<size_t>(stranded->set)], stranded->slot) + " of run '" + run->name() +
+         "' waits: every rollout worker has declined it: " + stranded->decline_reason;
 }
 
 }  // namespace hone::coordinator

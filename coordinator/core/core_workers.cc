@@ -22,14 +22,6 @@ std::string JoinKeys(const std::vector<std::string>& keys) {
   return text.empty() ? "(none)" : text;
 }
 
-// Names the group of an open task, for people.
-std::string DescribeTask(const WorkSet& set, int32_t slot) {
-  const v1::GroupTask& task = set.tasks[static_cast<size_t>(slot)];
-  return "group " + std::to_string(task.group_id()) + " (prompt '" + task.prompt().id() + "', " +
-         (set.context.purpose() == v1::GROUP_PURPOSE_EVALUATE ? "evaluation after" : "training") + " step " +
-         std::to_string(set.step) + ")";
-}
-
 }  // namespace
 
 absl::StatusOr<v1::RegisterResponse> Core::Register(const v1::RegisterRequest& request, absl::Time now) {
@@ -198,6 +190,30 @@ absl::StatusOr<v1::SubmitGroupResponse> Core::SubmitGroup(const v1::SubmitGroupR
   v1::SubmitGroupResponse response;
   response.set_accepted(true);
   return response;
+}
+
+absl::Status Core::DeclineGroup(const v1::DeclineGroupRequest& request, absl::Time now) {
+  MemberState* member = members_.Find(request.member_id());
+  if (member == nullptr || member->role != v1::MEMBER_ROLE_ROLLOUT_WORKER) return UnknownMember(request.member_id());
+  if (request.reason().empty()) return absl::InvalidArgumentError("reason: missing");
+  member->last_seen = now;
+  leases_.Decline(request.group_id(), request.member_id(), "worker '" + member->name + "': " + request.reason());
+  return absl::OkStatus();
+}
+
+// A worker that could do the group may only be on its way (at the start, or after a crash), so none is missed before
+// the grace is over. Time in which the run is not carried out does not count.
+void Core::FailStranded(absl::Time now) {
+  const RunState* run = ActiveRun();
+  const bool running = run != nullptr && run->state() == v1::RUN_STATE_RUNNING;
+  leases_.NoteWorkers(running ? members_.WorkerIds() : std::vector<std::string>(), now);
+  const LeaseTable::Item* item = leases_.LongestStranded();
+  if (item == nullptr || now - item->stranded_since < options_.decline_grace) return;
+  const WorkSet& set = leases_.sets()[static_cast<size_t>(item->set)];
+  FailRun(run->name(),
+          "stage '" + set.context.stage() + "': no rollout worker can do " + DescribeTask(set, item->slot) + ": " +
+              item->decline_reason,
+          now);
 }
 
 // Whoever asks next makes the group again, as another attempt.

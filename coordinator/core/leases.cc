@@ -1,5 +1,6 @@
 #include "coordinator/core/leases.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -28,9 +29,13 @@ void LeaseTable::Open(WorkSet set, const std::set<int32_t>& recorded) {
 
 std::vector<v1::GroupTask> LeaseTable::Lease(const std::string& member, int max, absl::Time expiry) {
   std::vector<v1::GroupTask> tasks;
-  while (static_cast<int>(tasks.size()) < max && !free_.empty()) {
-    Item& item = items_.at(free_.begin()->second);
-    free_.erase(free_.begin());
+  for (auto it = free_.begin(); it != free_.end() && static_cast<int>(tasks.size()) < max;) {
+    Item& item = items_.at(it->second);
+    if (item.declined_by.contains(member)) {
+      ++it;
+      continue;
+    }
+    it = free_.erase(it);
     item.member = member;
     item.expiry = expiry;
     ++item.attempt;
@@ -77,6 +82,33 @@ int LeaseTable::Refuse(uint64_t group_id, int32_t attempt) {
   return item.refusals;
 }
 
+void LeaseTable::Decline(uint64_t group_id, const std::string& member, const std::string& reason) {
+  const auto it = items_.find(group_id);
+  if (it == items_.end()) return;
+  Item& item = it->second;
+  item.declined_by.insert(member);
+  item.decline_reason = reason;
+  if (item.member == member) Free(item, group_id);
+}
+
+void LeaseTable::NoteWorkers(const std::vector<std::string>& workers, absl::Time now) {
+  for (auto& [id, item] : items_) {
+    const bool stranded = !workers.empty() && item.member.empty() &&
+                          std::all_of(workers.begin(), workers.end(),
+                                      [&](const auto& worker) { return item.declined_by.contains(worker); });
+    item.stranded_since = stranded ? std::min(item.stranded_since, now) : absl::InfiniteFuture();
+  }
+}
+
+const LeaseTable::Item* LeaseTable::LongestStranded() const {
+  const Item* longest = nullptr;
+  for (const auto& [id, item] : items_) {
+    if (item.stranded_since == absl::InfiniteFuture()) continue;
+    if (longest == nullptr || item.stranded_since < longest->stranded_since) longest = &item;
+  }
+  return longest;
+}
+
 int LeaseTable::Expire(absl::Time now) {
   int expired = 0;
   for (auto& [id, item] : items_) {
@@ -111,6 +143,13 @@ int LeaseTable::HeldBy(const std::string& member) const {
   int count = 0;
   for (const auto& [id, item] : items_) count += item.member == member ? 1 : 0;
   return count;
+}
+
+std::string DescribeTask(const WorkSet& set, int32_t slot) {
+  const v1::GroupTask& task = set.tasks[static_cast<size_t>(slot)];
+  return "group " + std::to_string(task.group_id()) + " (prompt '" + task.prompt().id() + "', " +
+         (set.context.purpose() == v1::GROUP_PURPOSE_EVALUATE ? "evaluation after" : "training") + " step " +
+         std::to_string(set.step) + ")";
 }
 
 }  // namespace hone::coordinator

@@ -27,9 +27,13 @@ class LeaseTable {
     int32_t slot = 0;
     std::string member;  // "" = free
     absl::Time expiry;
-    int32_t attempt = 0;          // leases given so far
-    int refusals = 0;             // attempts that were handed in malformed
-    int32_t refused_attempt = 0;  // the newest of them
+    int32_t attempt = 0;                // leases given so far
+    int refusals = 0;                   // attempts that were handed in malformed
+    int32_t refused_attempt = 0;        // the newest of them
+    std::set<std::string> declined_by;  // members that cannot do it
+    std::string decline_reason;         // the last one's
+    // Since when every living worker has declined it; InfiniteFuture where one has not.
+    absl::Time stranded_since = absl::InfiniteFuture();
   };
 
   void Clear();
@@ -37,7 +41,8 @@ class LeaseTable {
   void Open(WorkSet set, const std::set<int32_t>& recorded);
   const std::vector<WorkSet>& sets() const { return sets_; }
 
-  // Leases up to `max` free groups, in the order of the sets and slots; each task carries its new attempt number.
+  // Leases up to `max` free groups that `member` has not declined, in the order of the sets and slots; each task
+  // carries its new attempt number.
   std::vector<v1::GroupTask> Lease(const std::string& member, int max, absl::Time expiry);
   // Renews every lease of `member`.
   void Renew(const std::string& member, absl::Time expiry);
@@ -48,6 +53,13 @@ class LeaseTable {
   // Frees an outstanding group whose attempt `attempt` was malformed; returns how many attempts were by now. The same
   // attempt again (a repeated call) counts once.
   int Refuse(uint64_t group_id, int32_t attempt);
+  // The member cannot do the group: it is freed where this member holds it, and not leased to it again. Nothing where
+  // it is not outstanding.
+  void Decline(uint64_t group_id, const std::string& member, const std::string& reason);
+  // Brings every item's `stranded_since` up to date: `workers` are the living ones. Without any nothing is stranded.
+  void NoteWorkers(const std::vector<std::string>& workers, absl::Time now);
+  // The item that has been stranded for longest at the last NoteWorkers; nullptr where none was.
+  const Item* LongestStranded() const;
   // Frees the leases that ended before `now`; returns how many.
   int Expire(absl::Time now);
   // nullptr where the group is not outstanding.
@@ -67,5 +79,8 @@ class LeaseTable {
   std::map<uint64_t, Item> items_;
   std::map<std::pair<int, int32_t>, uint64_t> free_;  // (set, slot) -> group id
 };
+
+// Names the group of an open task, for people.
+std::string DescribeTask(const WorkSet& set, int32_t slot);
 
 }  // namespace hone::coordinator

@@ -54,6 +54,14 @@ std::vector<std::string> Members::RemoveSilent(absl::Time oldest) {
   return removed;
 }
 
+std::vector<std::string> Members::WorkerIds() const {
+  std::vector<std::string> ids;
+  for (const auto& [id, member] : members_) {
+    if (member.role == v1::MEMBER_ROLE_ROLLOUT_WORKER) ids.push_back(id);
+  }
+  return ids;
+}
+
 std::vector<std::string> Members::RewardAddresses() const {
   std::vector<const MemberState*> servers;
   for (const auto& [id, member] : members_) {

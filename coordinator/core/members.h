@@ -37,6 +37,8 @@ class Members {
   const std::map<std::string, MemberState>& all() const { return members_; }
   // Removes and returns those not seen since `oldest`.
   std::vector<std::string> RemoveSilent(absl::Time oldest);
+  // Ids of the living rollout workers.
+  std::vector<std::string> WorkerIds() const;
   // Addresses of the living reward servers, in order of registration.
   std::vector<std::string> RewardAddresses() const;
 

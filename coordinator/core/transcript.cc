@@ -165,6 +165,7 @@ std::string Transcript::Dispatch(const std::string& command, const Arguments& ar
   if (command == "register") return Register(arguments);
   if (command == "lease") return Lease(arguments);
   if (command == "submit") return Submit(arguments);
+  if (command == "decline") return Decline(arguments);
   if (command == "members") return Members();
   if (command == "heartbeat") {
     v1::HeartbeatRequest request;
@@ -349,6 +350,14 @@ std::string Transcript::Submit(const Arguments& arguments) {
   const auto response = core_->SubmitGroup(request, now_);
   if (!response.ok()) return DescribeStatus(response.status());
   return response->accepted() ? "accepted\n" : "refused: " + response->reason() + "\n";
+}
+
+std::string Transcript::Decline(const Arguments& arguments) {
+  v1::DeclineGroupRequest request;
+  request.set_member_id(sessions_[arguments.words.at(0)].id);
+  request.set_group_id(leased_.at(arguments.words.at(1)).task.group_id());
+  request.set_reason(arguments.Text("reason", ""));
+  return DescribeStatus(core_->DeclineGroup(request, now_));
 }
 
 std::string Transcript::NextWork(Session* session) {

@@ -6,6 +6,7 @@
 //   register worker|learner|reward NAME [keys=a,b]      heartbeat NAME       members
 //   lease NAME max=2 [holding=t:3,e:1]                  submit NAME t:3 [accuracy=0] [hash=b] [attempt=1] [drop=reason]
 //       [logprob=nan] [text_mib=48]
+//   decline NAME t:3 reason="too large"
 //   ... next-work NAME | publish NAME step=0 hash=a | await NAME version=0 | fetch NAME step=1 | report NAME step=1
 //   checkpoint NAME step=1 hash=a | finish NAME [outcome=failed] steps=2 hash=a
 //   pause|resume|stop|status RUN                        wait SECONDS         restart
@@ -58,6 +59,7 @@ class Transcript {
   std::string Register(const Arguments& arguments);
   std::string Lease(const Arguments& arguments);
   std::string Submit(const Arguments& arguments);
+  std::string Decline(const Arguments& arguments);
   std::string Learner(const std::string& command, const Arguments& arguments);
   std::string NextWork(Session* session);
   std::string Fetch(const Session& session, int step);

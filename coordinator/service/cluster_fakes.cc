@@ -72,7 +72,10 @@ FakeRewardServer::FakeRewardServer(const std::string& address)
 }
 
 FakeWorker::FakeWorker(const std::string& address, const std::string& name, int max_groups)
-    : FakeMember(address, v1::MEMBER_ROLE_ROLLOUT_WORKER, name), groups_left_(max_groups) {
+    : FakeWorker(address, name, max_groups, Habits()) {}
+
+FakeWorker::FakeWorker(const std::string& address, const std::string& name, int max_groups, Habits habits)
+    : FakeMember(address, v1::MEMBER_ROLE_ROLLOUT_WORKER, name), groups_left_(max_groups), habits_(std::move(habits)) {
   Start([this] {
     while (Register()) Work();
   });
@@ -88,11 +91,24 @@ void FakeWorker::Work() {
     if (!Call(&v1::CoordinatorService::Stub::LeaseGroups, request, &response).ok()) return;
     for (const v1::GroupTask& task : response.tasks()) {
       --groups_left_;
+      if (!habits_.decline.empty()) {
+        if (!Decline(task)) return;
+        continue;
+      }
       for (const v1::TaskContext& context : response.contexts()) {
         if (context.context_id() == task.context_id() && !Submit(task, context)) return;
       }
     }
   }
+}
+
+bool FakeWorker::Decline(const v1::GroupTask& task) {
+  v1::DeclineGroupRequest request;
+  request.set_member_id(member_id_);
+  request.set_group_id(task.group_id());
+  request.set_reason(habits_.decline);
+  v1::DeclineGroupResponse response;
+  return Call(&v1::CoordinatorService::Stub::DeclineGroup, request, &response).ok();
 }
 
 bool FakeWorker::Submit(const v1::GroupTask& task, const v1::TaskContext& context) {
@@ -119,7 +135,7 @@ bool FakeWorker::Submit(const v1::GroupTask& task, const v1::TaskContext& contex
     trajectory.set_text(seed);
     for (int t = 0; t < 4; ++t) {
       trajectory.add_tokens(seed[static_cast<size_t>(t)]);
-      trajectory.add_rollout_logprobs(-1);
+      trajectory.add_rollout_logprobs(habits_.logprob);
     }
     v1::SourceRun& source = *trajectory.add_sources();
     source.set_source(v1::TOKEN_SOURCE_SAMPLED);
@@ -139,7 +155,9 @@ bool FakeWorker::Submit(const v1::GroupTask& task, const v1::TaskContext& contex
     component.set_weight(1);
   }
   v1::SubmitGroupResponse response;
-  return Call(&v1::CoordinatorService::Stub::SubmitGroup, request, &response).ok();
+  const grpc::Status status = Call(&v1::CoordinatorService::Stub::SubmitGroup, request, &response);
+  // As a real worker does: a refused group's way is over, the worker's is not.
+  return status.ok() || status.error_code() == grpc::StatusCode::INVALID_ARGUMENT;
 }
 
 FakeLearner::FakeLearner(const std::string& address, FakeDisk* disk)

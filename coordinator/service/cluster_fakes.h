@@ -58,14 +58,21 @@ class FakeRewardServer final : public FakeMember {
 class FakeWorker final : public FakeMember {
  public:
   static constexpr int kNoLimit = 1 << 30;
+  struct Habits {
+    float logprob = -1;   // of every token
+    std::string decline;  // declines every group for this reason; "" = none
+  };
   FakeWorker(const std::string& address, const std::string& name, int max_groups = kNoLimit);
+  FakeWorker(const std::string& address, const std::string& name, int max_groups, Habits habits);
   ~FakeWorker() override { Stop(); }
 
  private:
   void Work();
   bool Submit(const v1::GroupTask& task, const v1::TaskContext& context);
+  bool Decline(const v1::GroupTask& task);
 
   int groups_left_;
+  const Habits habits_;
 };
 
 // Carries out work. Checkpoints are entries of a map that outlives the learner, as folders would.

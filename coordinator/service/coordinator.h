@@ -77,6 +77,7 @@ class Coordinator {
   absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request,
                                                       const Cancelled& cancelled);
   absl::StatusOr<v1::SubmitGroupResponse> SubmitGroup(const v1::SubmitGroupRequest& request);
+  absl::Status DeclineGroup(const v1::DeclineGroupRequest& request);
   absl::StatusOr<v1::NextWorkResponse> NextWork(const v1::NextWorkRequest& request, const Cancelled& cancelled);
   absl::StatusOr<v1::PublishVersionResponse> PublishVersion(const v1::PublishVersionRequest& request);
   absl::StatusOr<v1::AwaitReleaseResponse> AwaitRelease(const v1::AwaitReleaseRequest& request,

@@ -64,6 +64,14 @@ absl::StatusOr<v1::SubmitGroupResponse> Coordinator::SubmitGroup(const v1::Submi
   return response;
 }
 
+absl::Status Coordinator::DeclineGroup(const v1::DeclineGroupRequest& request) {
+  HONE_RETURN_IF_ERROR(CheckSize(request.ByteSizeLong()));
+  const absl::Status status = Execute([&](Core& core, absl::Time now) { return core.DeclineGroup(request, now); });
+  // As a rule another worker takes the group; where none can, the ticker says so.
+  HONE_DEBUG << "group " << request.group_id() << " declined by " << request.member_id() << ": " << request.reason();
+  return status;
+}
+
 absl::StatusOr<v1::NextWorkResponse> Coordinator::NextWork(const v1::NextWorkRequest& request,
                                                            const Cancelled& cancelled) {
   return Poll(

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <filesystem>
 #include <set>
 
@@ -79,6 +80,7 @@ class ServiceTest : public testing::Test {
     options.state_directory = directory_ + "/state";
     options.working_directory = directory_;
     options.tick_interval = absl::Milliseconds(50);
+    options.core.decline_grace = decline_grace_;
     HONE_ASSIGN_OR_RETURN(server->coordinator, Coordinator::Start(options));
     server->control = MakeControlService(server->coordinator.get());
     server->members = MakeCoordinatorService(server->coordinator.get());
@@ -140,6 +142,7 @@ class ServiceTest : public testing::Test {
 
   std::string directory_;
   std::string address_;
+  absl::Duration decline_grace_ = CoreOptions().decline_grace;
 };
 
 TEST_F(ServiceTest, CarriesARunToItsEndAndShowsIt) {
@@ -245,6 +248,80 @@ TEST_F(ServiceTest, StopAndResumeEndWithTheSameWeights) {
     }
     expected = FinalHash(disk);
     EXPECT_EQ(expected.size(), 64u);
+  }
+}
+
+TEST_F(ServiceTest, AGroupThatStaysMalformedFailsTheRun) {
+  auto server = StartServer("127.0.0.1:0");
+  ASSERT_TRUE(server.ok()) << server.status();
+  ASSERT_TRUE(CreateDemo().ok());
+  FakeDisk disk;
+  FakeRewardServer reward(address_);
+  FakeWorker diverged(address_, "w1", FakeWorker::kNoLimit, {.logprob = std::nanf("")});
+  FakeLearner learner(address_, &disk);
+  v1::Run run;
+  WatchToTheEnd(&run);
+  EXPECT_EQ(run.state(), v1::RUN_STATE_FAILED);
+  for (const char* word : {"stage 'zero': group ", " was refused 3 times", "worker 'w1'",
+                           "rollout_logprobs: a value is not finite", "probably diverged", "lower learning_rate"}) {
+    EXPECT_NE(run.error().find(word), std::string::npos) << word << " is not in: " << run.error();
+  }
+  // The failure is as durable as any.
+  learner.Stop();
+  diverged.Stop();
+  reward.Stop();
+  (*server)->Stop();
+  server = StartServer("127.0.0.1:0");
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_EQ(Get().state(), v1::RUN_STATE_FAILED);
+  EXPECT_EQ(Get().error(), run.error());
+}
+
+TEST_F(ServiceTest, WhatOneWorkerDeclinesAnotherDoes) {
+  std::string expected;
+  for (const bool small : {false, true}) {
+    ASSERT_TRUE(RemoveTree(directory_ + "/state").ok());
+    ASSERT_TRUE(RemoveTree(directory_ + "/runs").ok());
+    auto server = StartServer("127.0.0.1:0");
+    ASSERT_TRUE(server.ok()) << server.status();
+    ASSERT_TRUE(CreateDemo().ok());
+    FakeDisk disk;
+    FakeRewardServer reward(address_);
+    std::unique_ptr<FakeWorker> declining;
+    if (small) {
+      declining = std::make_unique<FakeWorker>(address_, "small", FakeWorker::kNoLimit,
+                                               FakeWorker::Habits{.decline = "--kv_memory_mib: too small"});
+    }
+    FakeWorker worker(address_, "big");
+    FakeLearner learner(address_, &disk);
+    v1::Run run;
+    WatchToTheEnd(&run);
+    EXPECT_EQ(run.state(), v1::RUN_STATE_SUCCEEDED) << run.error();
+    EXPECT_EQ(run.latest_metrics().at("rollout/dropped_groups"), 0);
+    if (small) {
+      EXPECT_EQ(FinalHash(disk), expected);
+    }
+    expected = FinalHash(disk);
+  }
+}
+
+TEST_F(ServiceTest, WhatEveryWorkerDeclinesFailsTheRun) {
+  decline_grace_ = absl::Milliseconds(200);
+  auto server = StartServer("127.0.0.1:0");
+  ASSERT_TRUE(server.ok()) << server.status();
+  ASSERT_TRUE(CreateDemo().ok());
+  FakeDisk disk;
+  FakeRewardServer reward(address_);
+  const FakeWorker::Habits habits = {.decline = "--kv_memory_mib: expected at least 9, got 1"};
+  FakeWorker one(address_, "w1", FakeWorker::kNoLimit, habits);
+  FakeWorker two(address_, "w2", FakeWorker::kNoLimit, habits);
+  FakeLearner learner(address_, &disk);
+  v1::Run run;
+  WatchToTheEnd(&run);
+  EXPECT_EQ(run.state(), v1::RUN_STATE_FAILED);
+  for (const char* word :
+       {"stage 'zero': no rollout worker can do group ", "worker 'w", "--kv_memory_mib: expected at least 9, got 1"}) {
+    EXPECT_NE(run.error().find(word), std::string::npos) << word << " is not in: " << run.error();
   }
 }
 

@@ -87,6 +87,10 @@ class CoordinatorService final : public v1::CoordinatorService::Service {
                            v1::SubmitGroupResponse* response) override {
     return Answer(coordinator_.SubmitGroup(*request), response);
   }
+  grpc::Status DeclineGroup(ServerContext*, const v1::DeclineGroupRequest* request,
+                            v1::DeclineGroupResponse*) override {
+    return ToGrpc(coordinator_.DeclineGroup(*request));
+  }
   grpc::Status NextWork(ServerContext* context, const v1::NextWorkRequest* request,
                         v1::NextWorkResponse* response) override {
     return Answer(coordinator_.NextWork(*request, WhenCancelled(context)), response);

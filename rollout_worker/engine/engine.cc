@@ -232,6 +232,12 @@ absl::StatusOr<int64_t> Engine::SubmitGroup(GroupRequest request) {
   return handle;
 }
 
+int64_t Engine::CacheBytesNeeded(int prompt_tokens, int max_new_tokens) const {
+  const int new_tokens = std::min(max_new_tokens, config().max_positions - prompt_tokens);
+  return impl_->scheduler.PagesNeeded(prompt_tokens, new_tokens) *
+         static_cast<int64_t>(KvCache::BytesPerPage(config(), impl_->weights.dtype(), impl_->cache.page_tokens()));
+}
+
 void Engine::Cancel(int64_t handle) {
   impl_->scheduler.Cancel(handle);
   impl_->groups.erase(handle);

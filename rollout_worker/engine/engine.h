@@ -81,6 +81,8 @@ class Engine {
   // INVALID_ARGUMENT: empty or too long a prompt, a token outside the vocabulary, limits or sampling out of range
   // (named); RESOURCE_EXHAUSTED: one sequence alone would not fit the cache. Answers the group's handle.
   absl::StatusOr<int64_t> SubmitGroup(GroupRequest request);
+  // The kv_cache_bytes without which SubmitGroup answers RESOURCE_EXHAUSTED for such a group.
+  int64_t CacheBytesNeeded(int prompt_tokens, int max_new_tokens) const;
   // One pass through the model; groups that finished with it, in order of arrival. Without work: returns at once,
   // empty.
   std::vector<GroupResult> Step();

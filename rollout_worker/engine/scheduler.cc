@@ -41,14 +41,18 @@ Scheduler::Scheduler(const Options& options) : options_(options), allocator_(opt
   HONE_CHECK_OK(Validate(options));
 }
 
+int64_t Scheduler::PagesNeeded(int prompt_tokens, int max_new_tokens) const {
+  // One page more: the prompt's partial page lives beside the first sample's copy of it.
+  const int64_t tokens = int64_t{prompt_tokens} + max_new_tokens;
+  return (tokens + options_.page_tokens - 1) / options_.page_tokens + 1;
+}
+
 absl::StatusOr<int64_t> Scheduler::AddGroup(int prompt_tokens, int samples, int max_new_tokens) {
   if (prompt_tokens <= 0 || samples <= 0 || max_new_tokens <= 0) {
     return absl::InvalidArgumentError(absl::StrCat("expected at least one prompt token, sample and new token, got ",
                                                    prompt_tokens, ", ", samples, " and ", max_new_tokens));
   }
-  // One page more: the prompt's partial page lives beside the first sample's copy of it.
-  const int64_t tokens = int64_t{prompt_tokens} + max_new_tokens;
-  const int64_t pages = (tokens + options_.page_tokens - 1) / options_.page_tokens + 1;
+  const int64_t pages = PagesNeeded(prompt_tokens, max_new_tokens);
   if (pages > options_.page_count) {
     return absl::ResourceExhaustedError(absl::StrCat("a prompt of ", prompt_tokens, " tokens with ", max_new_tokens,
                                                      " new ones needs ", pages, " KV pages of ", options_.page_tokens,

@@ -63,6 +63,8 @@ class Scheduler {
   static absl::Status Validate(const Options& options);
   explicit Scheduler(const Options& options);
 
+  // Pages that AddGroup demands for a group: those of its longest sequence, beside the prompt's partial one.
+  int64_t PagesNeeded(int prompt_tokens, int max_new_tokens) const;
   // A new group, named by a rising number. RESOURCE_EXHAUSTED: one of its sequences alone would not fit the cache;
   // INVALID_ARGUMENT: a count that is not positive.
   absl::StatusOr<int64_t> AddGroup(int prompt_tokens, int samples, int max_new_tokens);
