@@ -155,6 +155,8 @@ class Core {
 
   // (Re)opens the tasks at the version that the active run's current stage published last in the current epoch.
   void OpenWork(absl::Time now);
+  // The same where nothing is open.
+  void ReopenWork(absl::Time now);
   void OpenTraining(const RunState& run, int stage, int32_t step);
   void OpenEvaluation(const RunState& run, int stage, int32_t step);
   v1::TaskContext MakeContext(const RunState& run, int stage, v1::GroupPurpose purpose);

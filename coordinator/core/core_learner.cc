@@ -166,10 +166,16 @@ absl::StatusOr<v1::PublishVersionResponse> Core::PublishVersion(const v1::Publis
     Emit(std::move(record), now);
     leases_.Clear();
   }
-  // Also where the run was stopped and resumed since: then nothing is open, whatever was published.
-  if (leases_.sets().empty()) OpenWork(now);
+  ReopenWork(now);
   response.set_evaluation_due(leases_.Outstanding(v1::GROUP_PURPOSE_EVALUATE) > 0);
   return response;
+}
+
+// A run that ended loses what was open. Where it was resumed while its learner heard of neither, the learner goes on
+// with its next call, and what it waits for must be there to be done: else it would wait for ever, or leave a version
+// that is not evaluated.
+void Core::ReopenWork(absl::Time now) {
+  if (leases_.sets().empty()) OpenWork(now);
 }
 
 void Core::OpenWork(absl::Time now) {
@@ -271,6 +277,7 @@ absl::StatusOr<v1::Directive> Core::AwaitRelease(const v1::AwaitReleaseRequest& 
   HONE_RETURN_IF_ERROR(CheckLearner(request.member_id(), request.learner_epoch(), now));
   HONE_ASSIGN_OR_RETURN(const RunState* run, GetRun(request.run()));
   if (const auto directive = StateDirective(*run)) return *directive;
+  ReopenWork(now);
   for (const WorkSet& set : leases_.sets()) {
     if (set.context.version().number() == request.version() && leases_.Outstanding() > 0) return v1::DIRECTIVE_WAIT;
   }
@@ -299,6 +306,7 @@ absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& reques
                                          std::to_string(request.step() - 1) + ", which learner epoch " +
                                          std::to_string(learner_.epoch) + " did not publish last");
   }
+  ReopenWork(now);
   // In sync mode a batch also waits for the evaluation at its version: the learner leaves no version that is still
   // needed.
   const auto groups = state.train_groups.find(request.step());
@@ -418,9 +426,10 @@ absl::Status Core::FinishWork(const v1::FinishWorkRequest& request, absl::Time n
                                          std::to_string(leases_.Outstanding()) +
                                          " groups outstanding: await the release of its last version first");
   }
-  if (spec.has_evaluate() && run->stage(stage).evaluations.empty()) {
-    return absl::FailedPreconditionError("work '" + request.work_id() +
-                                         "' is done once its evaluation is recorded: expected one, got none");
+  const StageState& state = run->stage(stage);
+  if (EvaluationDue(spec, request.steps(), state.finish_step) && !state.evaluations.contains(request.steps())) {
+    return absl::FailedPreconditionError("work '" + request.work_id() + "' is done once its evaluation after step " +
+                                         std::to_string(request.steps()) + " is recorded: expected one, got none");
   }
   v1::JournalRecord record;
   v1::StageFinished& finished = *record.mutable_stage_finished();
