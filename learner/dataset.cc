@@ -24,9 +24,7 @@ struct SourceReader {
   const v1::SourceSpec& spec;
   const v1::SftStage& stage;
   const RowContext& context;
-  const model::ChatTemplate* chat = nullptr;
-  std::optional<std::string> system_prompt;
-  model::PromptFrame frame = model::PromptFrame::kRaw;
+  model::PromptSurroundings surroundings;
   int64_t max_tokens = 0;
 };
 
@@ -68,23 +66,30 @@ absl::StatusOr<SupervisedRow> Tokenize(const SourceReader& reader, const nlohman
   const v1::ColumnSpec& columns = reader.spec.columns();
   const std::string prompt_column = columns.has_prompt() ? columns.prompt() : "prompt";
   const std::string text_column = columns.has_text() ? columns.text() : "text";
+  const model::Tokenizer& tokenizer = *reader.context.tokenizer;
   SupervisedRow row;
-  std::string trained;
   if (!object.contains(prompt_column) && object.contains(text_column)) {
-    HONE_ASSIGN_OR_RETURN(trained, StringColumn(object, text_column));
+    HONE_ASSIGN_OR_RETURN(const std::string text, StringColumn(object, text_column));
+    row.tokens = model::EncodeFromStart(tokenizer, text);
+    row.loss_begin = static_cast<int32_t>(model::PrefixLength(tokenizer, row.tokens));
+    if (static_cast<size_t>(row.loss_begin) == row.tokens.size()) {
+      return absl::InvalidArgumentError("there is no token to train on (empty text)");
+    }
   } else {
     HONE_ASSIGN_OR_RETURN(const std::string prompt, StringColumn(object, prompt_column));
-    HONE_ASSIGN_OR_RETURN(trained,
+    HONE_ASSIGN_OR_RETURN(const std::string completion,
                           StringColumn(object, columns.has_completion() ? columns.completion() : "completion"));
-    HONE_ASSIGN_OR_RETURN(const std::string text, model::RenderPrompt(reader.frame, prompt, reader.spec.prompt_suffix(),
-                                                                      reader.system_prompt, reader.chat));
-    row.tokens = reader.context.tokenizer->Encode(text);
+    HONE_ASSIGN_OR_RETURN(model::FramedPrompt framed, model::FramePrompt(tokenizer, prompt, reader.surroundings));
+    row.tokens = std::move(framed.tokens);
+    row.loss_begin = static_cast<int32_t>(row.tokens.size());
+    const std::vector<int32_t> ids = tokenizer.Encode(completion);
+    row.tokens.insert(row.tokens.end(), ids.begin(), ids.end());
   }
-  row.loss_begin = std::max<int32_t>(1, static_cast<int32_t>(row.tokens.size()));
-  const std::vector<int32_t> ids = reader.context.tokenizer->Encode(trained);
-  row.tokens.insert(row.tokens.end(), ids.begin(), ids.end());
   const bool append = !reader.stage.has_append_eos() || reader.stage.append_eos();
-  if (append && (ids.empty() || ids.back() != reader.context.eos_id)) row.tokens.push_back(reader.context.eos_id);
+  const bool ended =
+      static_cast<size_t>(row.loss_begin) < row.tokens.size() && row.tokens.back() == reader.context.eos_id;
+  if (append && !ended) row.tokens.push_back(reader.context.eos_id);
+  row.loss_begin = std::max<int32_t>(1, row.loss_begin);
   for (const int32_t id : row.tokens) {
     if (id < 0 || id >= reader.context.vocab_size) {
       return absl::InvalidArgumentError(absl::StrCat("token id ", id, " is outside of the model's vocabulary of ",
@@ -108,13 +113,15 @@ RowOutcome ReadRow(const SourceReader& reader, std::string_view line) {
       return outcome;
     }
     if (reader.stage.overlong() != v1::OVERLONG_POLICY_TRUNCATE_LEFT) return outcome;
-    const int64_t cut = length - reader.max_tokens;
-    row->tokens.erase(row->tokens.begin(), row->tokens.begin() + cut);
-    row->loss_begin = std::max<int32_t>(1, row->loss_begin - static_cast<int32_t>(cut));
+    const model::Tokenizer& tokenizer = *reader.context.tokenizer;
+    const size_t cut = model::CutOldest(tokenizer, static_cast<size_t>(reader.max_tokens), &row->tokens);
+    // What was put before the text is never trained on, whatever is cut behind it.
+    const auto prefix = static_cast<int32_t>(model::PrefixLength(tokenizer, row->tokens));
+    row->loss_begin = std::max({1, prefix, row->loss_begin - static_cast<int32_t>(cut)});
     outcome.truncated = true;
   }
   if (static_cast<size_t>(row->loss_begin) >= row->tokens.size()) {
-    outcome.status = absl::InvalidArgumentError("there is no token to train on (empty completion or text)");
+    outcome.status = absl::InvalidArgumentError("there is no token to train on (empty completion)");
     return outcome;
   }
   outcome.row = *std::move(row);
@@ -202,14 +209,15 @@ absl::StatusOr<SupervisedData> LoadSupervisedData(const v1::DatasetSpec& dataset
     reader.max_tokens = stage.max_tokens() > 0 ? std::min<int64_t>(stage.max_tokens(), positions) : positions;
     absl::StatusOr<model::ChatTemplate> chat = absl::NotFoundError("not asked for");
     if (spec.template_() == v1::PROMPT_TEMPLATE_CHAT) {
-      reader.frame = model::PromptFrame::kChat;
+      reader.surroundings.frame = model::PromptFrame::kChat;
       chat = model::ChatTemplate::FromFiles(context.tokenizer_config_json, context.chat_template_jinja);
       if (!chat.ok()) return Annotate(chat.status(), "template: chat");
-      reader.chat = &*chat;
+      reader.surroundings.chat = &*chat;
     } else if (spec.template_() == v1::PROMPT_TEMPLATE_R1_ZERO) {
-      reader.frame = model::PromptFrame::kR1Zero;
+      reader.surroundings.frame = model::PromptFrame::kR1Zero;
     }
-    if (spec.has_system_prompt()) reader.system_prompt = spec.system_prompt();
+    reader.surroundings.suffix = spec.prompt_suffix();
+    if (spec.has_system_prompt()) reader.surroundings.system_prompt = spec.system_prompt();
     HONE_ASSIGN_OR_RETURN(SupervisedSource source, ReadSource(reader));
     total_weight += source.weight;
     data.sources.push_back(std::move(source));

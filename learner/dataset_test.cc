@@ -67,6 +67,35 @@ TEST_F(DatasetTest, TextRowsAreTrainedOnWhole) {
   EXPECT_EQ(MakeSequence(data->sources[0].rows[0]).targets, (std::vector<int32_t>{1, 2}));
 }
 
+// As a rollout's prompt begins: both sides take it from model/tokenizer/prompt_frame.h.
+TEST_F(DatasetTest, RowsBeginWithTheTokenizersPrefixAndAreNotTrainedOnIt) {
+  std::string file = ReadFile(JoinPath(folder_, "tokenizer.json")).value();
+  const std::string none = "\"post_processor\": null";
+  file.replace(file.find(none), none.size(), R"("post_processor": {"type": "TemplateProcessing",
+    "single": [{"SpecialToken": {"id": "w39"}}, {"Sequence": {"id": "A"}}], "special_tokens": {"w39": {"ids": [39]}}})");
+  tokenizer_ = model::Tokenizer::FromJson(file, "").value();
+  context_.tokenizer = tokenizer_.get();
+  const std::string rows =
+      "{\"prompt\": \"w2 w3\", \"completion\": \"w4\"}\n{\"text\": \"w5 w6\"}\n{\"text\": \"w39 w5 w6\"}\n";
+  const auto data = Load(rows);
+  ASSERT_TRUE(data.ok()) << data.status().ToString();
+  const std::vector<SupervisedRow>& read = data->sources[0].rows;
+  EXPECT_EQ(read[0].tokens, (std::vector<int32_t>{39, 2, 3, 4, 1}));
+  EXPECT_EQ(read[0].loss_begin, 3);
+  EXPECT_EQ(read[1].tokens, (std::vector<int32_t>{39, 5, 6, 1}));
+  EXPECT_EQ(read[1].loss_begin, 1);
+  EXPECT_EQ(read[2].tokens, read[1].tokens) << "not doubled";
+
+  stage_.set_overlong(v1::OVERLONG_POLICY_TRUNCATE_LEFT);
+  stage_.set_max_tokens(3);
+  const auto cut = Load(rows);
+  ASSERT_TRUE(cut.ok()) << cut.status().ToString();
+  EXPECT_EQ(cut->sources[0].rows[0].tokens, (std::vector<int32_t>{39, 4, 1}));
+  EXPECT_EQ(cut->sources[0].rows[0].loss_begin, 1);
+  EXPECT_EQ(cut->sources[0].rows[1].tokens, (std::vector<int32_t>{39, 6, 1}));
+  ExpectError("{\"text\": \"\"}\n", ":1", "no token to train on");
+}
+
 TEST_F(DatasetTest, ColumnsSuffixAndMaxRowsAreMapped) {
   v1::SourceSpec& source = *dataset_.mutable_sources(0);
   source.mutable_columns()->set_prompt("question");

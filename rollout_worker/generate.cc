@@ -35,10 +35,12 @@ absl::StatusOr<std::vector<int32_t>> EncodePrompt(const ModelText& text, const G
                                                   const std::string& prompt) {
   if (request.chat && !text.chat_template.has_value()) return text.chat_template_status;
   HONE_ASSIGN_OR_RETURN(
-      const std::string rendered,
-      model::RenderPrompt(request.chat ? model::PromptFrame::kChat : model::PromptFrame::kRaw, prompt, "",
-                          request.system_prompt, text.chat_template.has_value() ? &*text.chat_template : nullptr));
-  return text.tokenizer->Encode(rendered, /*parse_special=*/true);
+      model::FramedPrompt framed,
+      model::FramePrompt(*text.tokenizer, prompt,
+                         {.frame = request.chat ? model::PromptFrame::kChat : model::PromptFrame::kRaw,
+                          .system_prompt = request.system_prompt,
+                          .chat = text.chat_template.has_value() ? &*text.chat_template : nullptr}));
+  return std::move(framed.tokens);
 }
 
 GeneratedCompletion Describe(const engine::SampledCompletion& sample, int prompt_index, int sample_index,

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "model/tokenizer/prompt_frame.h"
 
 namespace hone {
 namespace {
@@ -45,25 +44,24 @@ v1::FinishReason ReasonOf(engine::FinishReason reason) {
 
 }  // namespace
 
-absl::StatusOr<PreparedPrompt> PreparePrompt(const v1::GroupTask& task, const v1::TaskContext& context,
-                                             const ModelText& text) {
+absl::StatusOr<model::FramedPrompt> PreparePrompt(const v1::GroupTask& task, const v1::TaskContext& context,
+                                                  const ModelText& text) {
   const model::PromptFrame frame = FrameOf(task.template_());
   if (frame == model::PromptFrame::kChat && !text.chat_template.has_value()) return text.chat_template_status;
-  const std::optional<std::string> system =
-      task.has_system_prompt() ? std::optional<std::string>(task.system_prompt()) : std::nullopt;
-  PreparedPrompt prepared;
-  HONE_ASSIGN_OR_RETURN(prepared.text,
-                        model::RenderPrompt(frame, task.prompt().prompt(), task.prompt_suffix(), system,
-                                            text.chat_template.has_value() ? &*text.chat_template : nullptr));
-  prepared.tokens = text.tokenizer->Encode(prepared.text, /*parse_special=*/true);
+  const model::PromptSurroundings surroundings = {
+      .frame = frame,
+      .suffix = task.prompt_suffix(),
+      .system_prompt = task.has_system_prompt() ? std::optional<std::string>(task.system_prompt()) : std::nullopt,
+      .chat = text.chat_template.has_value() ? &*text.chat_template : nullptr};
+  HONE_ASSIGN_OR_RETURN(model::FramedPrompt prepared,
+                        model::FramePrompt(*text.tokenizer, task.prompt().prompt(), surroundings));
   if (prepared.tokens.empty()) return absl::InvalidArgumentError("the prompt has no token");
   const int64_t room = int64_t{text.config.max_positions} - MaxNewTokens(context.sampling());
   const int64_t limit = context.max_prompt_tokens() > 0 ? std::min<int64_t>(context.max_prompt_tokens(), room) : room;
   const int64_t count = static_cast<int64_t>(prepared.tokens.size());
   if (count <= limit) return prepared;
   if (context.overlong() == v1::OVERLONG_POLICY_TRUNCATE_LEFT && limit > 0) {
-    prepared.tokens.erase(prepared.tokens.begin(),
-                          prepared.tokens.begin() + static_cast<std::ptrdiff_t>(count - limit));
+    model::CutOldest(*text.tokenizer, static_cast<size_t>(limit), &prepared.tokens);
     return prepared;
   }
   return absl::OutOfRangeError(absl::StrCat(

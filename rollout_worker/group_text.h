@@ -8,20 +8,16 @@
 
 #include "base/status.h"
 #include "hone/v1/trajectory.pb.h"
+#include "model/tokenizer/prompt_frame.h"
 #include "rollout_worker/engine/engine.h"
 #include "rollout_worker/loaded_model.h"
 
 namespace hone {
 
-struct PreparedPrompt {
-  std::string text;  // after the template
-  std::vector<int32_t> tokens;
-};
-
 // Renders and tokenizes the task's prompt. OUT_OF_RANGE: too long for the context's policy (its message is the group's
 // drop reason); INVALID_ARGUMENT: no chat template, or no token at all.
-absl::StatusOr<PreparedPrompt> PreparePrompt(const v1::GroupTask& task, const v1::TaskContext& context,
-                                             const ModelText& text);
+absl::StatusOr<model::FramedPrompt> PreparePrompt(const v1::GroupTask& task, const v1::TaskContext& context,
+                                                  const ModelText& text);
 
 // The engine's request for a prepared task.
 engine::GroupRequest MakeGroupRequest(const v1::SamplingSpec& sampling, std::vector<int32_t> prompt);

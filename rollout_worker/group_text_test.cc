@@ -10,7 +10,7 @@ namespace {
 
 using testing::HasSubstr;
 
-ModelFiles Files() {
+ModelFiles Files(const std::string& post_processor = "null") {
   const char* words[] = {"<unk>", "<eos>", "<think>", "</think>", "<answer>", "</answer>", "a", "b", "c", "d"};
   std::string vocab;
   for (int i = 0; i < 10; ++i) vocab += std::string(i ? ", \"" : "\"") + words[i] + "\": " + std::to_string(i);
@@ -21,8 +21,10 @@ ModelFiles Files() {
       {"config.json", model::ModelConfigJson(config, false)},
       {"tokenizer.json",
        "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": [], \"normalizer\": null, "
-       "\"pre_tokenizer\": {\"type\": \"WhitespaceSplit\"}, \"post_processor\": null, \"decoder\": null, "
-       "\"model\": {\"type\": \"WordLevel\", \"unk_token\": \"<unk>\", \"vocab\": {" +
+       "\"pre_tokenizer\": {\"type\": \"WhitespaceSplit\"}, \"post_processor\": " +
+           post_processor +
+           ", \"decoder\": null, "
+           "\"model\": {\"type\": \"WordLevel\", \"unk_token\": \"<unk>\", \"vocab\": {" +
            vocab + "}}}"}};
 }
 
@@ -33,7 +35,7 @@ class GroupTextTest : public testing::Test {
     context_.set_overlong(v1::OVERLONG_POLICY_DROP);
     task_.set_template_(v1::PROMPT_TEMPLATE_RAW);
   }
-  absl::StatusOr<PreparedPrompt> Prepare(const std::string& prompt) {
+  absl::StatusOr<model::FramedPrompt> Prepare(const std::string& prompt) {
     task_.mutable_prompt()->set_prompt(prompt);
     return PreparePrompt(task_, context_, *text_);
   }
@@ -64,6 +66,25 @@ TEST_F(GroupTextTest, OverlongPromptsFollowThePolicy) {
   EXPECT_THAT(Prepare("a b c d a")->tokens, testing::ElementsAre(8, 9, 6));  // the oldest are cut
   context_.mutable_sampling()->set_max_new_tokens(20);
   EXPECT_FALSE(Prepare("a").ok());
+}
+
+TEST_F(GroupTextTest, PlainPromptsGetWhatTheTokenizerPutsBeforeATextAndKeepIt) {
+  text_ = ReadModelText(Files(R"({"type": "TemplateProcessing",
+    "single": [{"SpecialToken": {"id": "<eos>"}}, {"Sequence": {"id": "A"}}],
+    "special_tokens": {"<eos>": {"ids": [1]}}})"))
+              .value();
+  const auto prompt = Prepare("a b");
+  ASSERT_TRUE(prompt.ok()) << prompt.status();
+  EXPECT_EQ(prompt->text, "a b");
+  EXPECT_THAT(prompt->tokens, testing::ElementsAre(1, 6, 7));
+  EXPECT_THAT(Prepare("<eos> a b")->tokens, testing::ElementsAre(1, 6, 7));
+  context_.set_overlong(v1::OVERLONG_POLICY_TRUNCATE_LEFT);
+  context_.set_max_prompt_tokens(3);
+  EXPECT_THAT(Prepare("a b c d a")->tokens, testing::ElementsAre(1, 9, 6));
+  task_.set_template_(v1::PROMPT_TEMPLATE_R1_ZERO);
+  context_.clear_max_prompt_tokens();
+  context_.mutable_sampling()->set_max_new_tokens(1);
+  EXPECT_EQ(Prepare("a")->tokens.front(), 1);
 }
 
 TEST_F(GroupTextTest, WhatCannotBeRenderedSaysWhy) {

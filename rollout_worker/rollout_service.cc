@@ -91,7 +91,7 @@ absl::Status RolloutServer::StartGenerate(LoadedModel* model, const std::shared_
   const v1::GenerateRequest& request = *call->generate;
   std::vector<int32_t> prompt(request.tokens().tokens().begin(), request.tokens().tokens().end());
   if (request.has_prompt()) {
-    prompt = model->text()->tokenizer->Encode(request.prompt(), /*parse_special=*/true);
+    prompt = model::EncodeFromStart(*model->text()->tokenizer, request.prompt());
     call->opened = OpensThinking(request.prompt());
   }
   call->generated->mutable_prompt_tokens()->Add(prompt.begin(), prompt.end());

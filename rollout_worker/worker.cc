@@ -44,7 +44,7 @@ constexpr int kMinMaxBatchTokens = 512;  // a step's budget beside its sequences
 DType DTypeOf(const v1::TaskContext& context) { return context.dtype() == v1::DTYPE_BF16 ? DType::kBf16 : DType::kF32; }
 
 // The task's group record, without trajectories.
-v1::Group GroupOf(const LeasedTask& leased, const PreparedPrompt& prompt) {
+v1::Group GroupOf(const LeasedTask& leased, const model::FramedPrompt& prompt) {
   v1::Group group;
   group.set_run(leased.context->run());
   group.set_stage(leased.context->stage());
@@ -318,7 +318,7 @@ void Worker::Impl::LoadFor(const v1::TaskContext& context) {
 
 void Worker::Impl::StartTask(LeasedTask leased) {
   const uint64_t id = leased.task.group_id();
-  const absl::StatusOr<PreparedPrompt> prompt = PreparePrompt(leased.task, *leased.context, *model.text());
+  const absl::StatusOr<model::FramedPrompt> prompt = PreparePrompt(leased.task, *leased.context, *model.text());
   absl::Status status = prompt.status();
   if (status.ok()) {
     engine::GroupRequest request = MakeGroupRequest(leased.context->sampling(), prompt->tokens);

@@ -1,47 +1,54 @@
-// How a row's prompt becomes the text that is tokenized: one rule for the rollout worker (which samples) and the
-// learner (which trains on written completions), so that both see the same token ids.
+// How a row's prompt becomes token ids: one rule for the rollout worker (which samples) and the learner (which trains
+// on written completions), so that both see the same sequence.
+//
+// A text that the model reads from its very start gets the tokenizer's prefix (Tokenizer::prefix: Llama 3's
+// <|begin_of_text|>, nothing for Qwen), as `tokenizers` does with add_special_tokens = True. What a chat template
+// renders gets none: the template writes its own. Two things differ from `tokenizers` on purpose. A text that begins
+// with the prefix already gets no second one: no model was trained on two. And the suffix is never put: a prompt is to
+// be continued, and a completion's end is `append_eos`.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "model/tokenizer/chat_template.h"
+#include "model/tokenizer/tokenizer.h"
 
 namespace hone::model {
 
 enum class PromptFrame { kRaw, kChat, kR1Zero };
 
-// The frame of DeepSeek-R1-Zero (arXiv:2501.12948, section 2.2.1 and table 1): plain text, no chat tokens, no hint
-// about content; the wording is ours. `{prompt}` stands for the prompt.
-inline constexpr char kR1ZeroFrame[] =
-    "The following is a dialogue between a User and an Assistant. The User asks something and the Assistant solves it. "
-    "The "
-    "Assistant first works out its reasoning and only then gives the User the answer. Reasoning and answer are put "
-    "inside <think> "
-    "</think> and <answer> </answer> tags respectively, that is: <think> the reasoning </think> <answer> the answer "
-    "</answer>. "
-    "User: {prompt}. Assistant:";
+// What surrounds a prompt.
+struct PromptSurroundings {
+  PromptFrame frame = PromptFrame::kRaw;
+  std::string_view suffix;                   // after the prompt (raw, R1-Zero) or after the user's message (chat)
+  std::optional<std::string> system_prompt;  // for kChat
+  const ChatTemplate* chat = nullptr;        // for kChat
+};
 
-// The text of a prompt, to be encoded with parse_special = true. `suffix` goes after the prompt (raw, R1-Zero) or after
-// the user's message (chat). `chat` is needed for kChat alone: INVALID_ARGUMENT where it is null.
-inline absl::StatusOr<std::string> RenderPrompt(PromptFrame frame, const std::string& prompt, const std::string& suffix,
-                                                const std::optional<std::string>& system_prompt,
-                                                const ChatTemplate* chat) {
-  if (frame == PromptFrame::kRaw) return prompt + suffix;
-  if (frame == PromptFrame::kR1Zero) {
-    std::string text = kR1ZeroFrame;
-    constexpr char kSlot[] = "{prompt}";
-    return text.replace(text.find(kSlot), sizeof(kSlot) - 1, prompt + suffix);
-  }
-  if (chat == nullptr) {
-    return absl::InvalidArgumentError("template chat: the model folder has no chat template (tokenizer_config.json)");
-  }
-  std::vector<ChatMessage> messages;
-  if (system_prompt.has_value()) messages.push_back({"system", *system_prompt});
-  messages.push_back({"user", prompt + suffix});
-  return chat->Render(messages, /*add_generation_prompt=*/true);
-}
+struct FramedPrompt {
+  std::string text;             // what was rendered, without tokens that the tokenizer adds
+  std::vector<int32_t> tokens;  // special tokens in the text are parsed
+};
+
+// INVALID_ARGUMENT where kChat comes without a template.
+absl::StatusOr<FramedPrompt> FramePrompt(const Tokenizer& tokenizer, std::string_view prompt,
+                                         const PromptSurroundings& surroundings);
+
+// The ids of a plain text from the start of a sequence: a raw prompt, a row of running text.
+std::vector<int32_t> EncodeFromStart(const Tokenizer& tokenizer, std::string_view text);
+
+// How many of the first `tokens` are the tokenizer's prefix: all of it or none.
+size_t PrefixLength(const Tokenizer& tokenizer, std::span<const int32_t> tokens);
+
+// Cuts `tokens` to `limit`, the oldest first, but keeps the prefix as long as there is room for anything behind it.
+// Returns how many are gone.
+size_t CutOldest(const Tokenizer& tokenizer, size_t limit, std::vector<int32_t>* tokens);
 
 }  // namespace hone::model

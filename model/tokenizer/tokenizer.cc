@@ -9,6 +9,7 @@
 #include "base/strings.h"
 #include "model/formats/json.h"
 #include "model/tokenizer/added_tokens.h"
+#include "model/tokenizer/post_processor.h"
 #include "model/tokenizer/pretokenizer.h"
 #include "model/tokenizer/tokenizer_file.h"
 #include "model/tokenizer/unicode.h"
@@ -81,6 +82,7 @@ struct Tokenizer::Impl {
   bool nfc = false;
   bool byte_level_decoder = false;
   std::unique_ptr<PreTokenizer> pre_tokenizer;
+  PostProcessor post_processor;
 
   std::deque<AddedToken> added;  // stable addresses
   std::unordered_map<std::string_view, const AddedToken*> added_by_content;
@@ -109,6 +111,7 @@ struct Tokenizer::Impl {
   absl::Status ReadAddedTokens(const json* list);
   absl::Status ReadDecoder(const json* config);
   void BuildTokens();
+  absl::Status ReadPostProcessing(const json* config);  // after BuildTokens
   absl::Status ReadConfig(std::string_view config_json);
   absl::Status ReadNamedToken(const json& config, const std::string& key, std::optional<int32_t>* id) const;
   std::optional<int32_t> Find(std::string_view piece) const;
@@ -217,6 +220,18 @@ void Tokenizer::Impl::BuildTokens() {
   }
 }
 
+absl::Status Tokenizer::Impl::ReadPostProcessing(const json* config) {
+  auto read = ReadPostProcessor(config);
+  if (!read.ok()) return Annotate(read.status(), "tokenizer.json");
+  post_processor = *std::move(read);
+  for (const std::vector<int32_t>* ids : {&post_processor.before, &post_processor.after}) {
+    for (const int32_t id : *ids) {
+      if (Get(id) == nullptr) return Refuse(absl::StrCat("post_processor: the tokenizer has no token with id ", id));
+    }
+  }
+  return absl::OkStatus();
+}
+
 std::optional<int32_t> Tokenizer::Impl::Find(std::string_view piece) const {
   if (const auto it = added_by_content.find(piece); it != added_by_content.end()) return it->second->id;
   const int32_t id = vocabulary.Find(piece);
@@ -285,6 +300,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view 
   HONE_RETURN_IF_ERROR(impl->ReadAddedTokens(FindMember(file.rest, "added_tokens")));
   HONE_RETURN_IF_ERROR(impl->ReadDecoder(FindMember(file.rest, "decoder")));
   impl->BuildTokens();
+  HONE_RETURN_IF_ERROR(impl->ReadPostProcessing(FindMember(file.rest, "post_processor")));
   HONE_RETURN_IF_ERROR(impl->ReadConfig(tokenizer_config_json));
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
 }
@@ -369,6 +385,9 @@ bool Tokenizer::IsSpecial(int32_t id) const {
 bool Tokenizer::JoinsWithSpace() const { return !impl_->byte_level_decoder; }
 
 std::optional<int32_t> Tokenizer::bos_id() const { return impl_->bos; }
+const std::vector<int32_t>& Tokenizer::prefix() const { return impl_->post_processor.before; }
+const std::vector<int32_t>& Tokenizer::suffix() const { return impl_->post_processor.after; }
+
 std::optional<int32_t> Tokenizer::eos_id() const { return impl_->eos; }
 std::optional<int32_t> Tokenizer::pad_id() const { return impl_->pad; }
 std::optional<int32_t> Tokenizer::unk_id() const { return impl_->unk; }

@@ -1,9 +1,9 @@
 // Tokenizer: text <-> token ids from a Hugging Face tokenizer.json, equal to what the `tokenizers` library gives.
 //
 // Read: models BPE (byte-level or plain characters) and WordLevel; normalizers NFC, Sequence, null; pre-tokenizers
-// ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Sequence, null; decoders ByteLevel and null; added tokens with
-// all their flags. Any other component is an INVALID_ARGUMENT error that names it, never an approximation. The
-// post-processor only places special tokens around a text, and Encode never adds tokens, so it is not read.
+// ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Sequence, null; post-processors TemplateProcessing, ByteLevel,
+// Sequence, null; decoders ByteLevel and null; added tokens with all their flags. Any other component is an
+// INVALID_ARGUMENT error that names it, never an approximation.
 #pragma once
 
 #include <cstdint>
@@ -30,11 +30,16 @@ class Tokenizer {
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
 
-  // Ids of `text`, with no token added before or after it. Where `parse_special` is false, the text of special added
-  // tokens is encoded as ordinary text (for what users wrote). Bytes that are not UTF-8 count as U+FFFD, one for each
-  // maximal ill-formed subsequence. A byte-level BPE without unk_token drops bytes that its vocabulary lacks, as
-  // `tokenizers` does.
+  // Ids of `text`, with no token added before or after it (add_special_tokens = False). Where `parse_special` is false,
+  // the text of special added tokens is encoded as ordinary text (for what users wrote). Bytes that are not UTF-8 count
+  // as U+FFFD, one for each maximal ill-formed subsequence. A byte-level BPE without unk_token drops bytes that its
+  // vocabulary lacks, as `tokenizers` does.
   std::vector<int32_t> Encode(std::string_view text, bool parse_special = true) const;
+
+  // What the post-processor puts before and after a text (add_special_tokens = True); often a beginning-of-sequence
+  // token and nothing. prompt_frame.h says which texts get it.
+  const std::vector<int32_t>& prefix() const;
+  const std::vector<int32_t>& suffix() const;
 
   // Text of `ids`: valid UTF-8, bytes that do not form a character become U+FFFD. Ids outside the vocabulary add
   // nothing. Without a decoder in tokenizer.json the tokens are joined by one space.

@@ -82,6 +82,65 @@ TEST(TokenizerTest, MergesByRank) {
   EXPECT_EQ(tokenizer->TokenBytes(263), "");
 }
 
+json SpecialToken(const std::string& name) { return {{"SpecialToken", {{"id", name}, {"type_id", 0}}}}; }
+json Sequence(const std::string& name) { return {{"Sequence", {{"id", name}, {"type_id", 0}}}}; }
+
+json TemplateProcessing(const std::vector<json>& single, const json& ids) {
+  json special_tokens = json::object();
+  for (const auto& [name, list] : ids.items()) special_tokens[name] = {{"id", name}, {"ids", list}, {"tokens", {name}}};
+  return {
+      {"type", "TemplateProcessing"}, {"single", single}, {"pair", json::array()}, {"special_tokens", special_tokens}};
+}
+
+TEST(TokenizerTest, ThePostProcessorSaysWhatSurroundsAText) {
+  json file = ByteLevelJson();
+  const auto added = [&](const json& post_processor) {
+    file["post_processor"] = post_processor;
+    const auto tokenizer = Make(file);
+    EXPECT_THAT(tokenizer->Encode("he"), ElementsAre(256)) << "Encode adds nothing";
+    return std::pair(tokenizer->prefix(), tokenizer->suffix());
+  };
+  using Ids = std::vector<int32_t>;
+  const json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", true}};
+  const json both = TemplateProcessing({SpecialToken("<eos>"), Sequence("A"), SpecialToken("two")},
+                                       {{"<eos>", {261}}, {"two", {262, 0}}});
+  EXPECT_EQ(added(nullptr), std::pair(Ids(), Ids()));
+  EXPECT_EQ(added(byte_level), std::pair(Ids(), Ids()));
+  EXPECT_EQ(added(TemplateProcessing({Sequence("A")}, json::object())), std::pair(Ids(), Ids()));
+  EXPECT_EQ(added(both), std::pair(Ids{261}, (Ids{262, 0})));
+  EXPECT_EQ(added({{"type", "Sequence"}, {"processors", {byte_level, both}}}), std::pair(Ids{261}, (Ids{262, 0})));
+  file.erase("post_processor");
+  EXPECT_TRUE(Make(file)->prefix().empty());
+}
+
+TEST(TokenizerTest, APostProcessorThatIsNotUnderstoodIsNamed) {
+  json file = ByteLevelJson();
+  const auto error = [&](const json& post_processor) {
+    file["post_processor"] = post_processor;
+    return ErrorOf(file);
+  };
+  const json eos = {{"<eos>", {261}}};
+  const json good = TemplateProcessing({SpecialToken("<eos>"), Sequence("A")}, eos);
+  EXPECT_THAT(error({{"type", "RobertaProcessing"}, {"sep", {"</s>", 2}}}), HasSubstr("'RobertaProcessing'"));
+  EXPECT_THAT(error({{"type", "Sequence"}, {"processors", {{{"type", "BertProcessing"}}}}}),
+              HasSubstr("'BertProcessing'"));
+  EXPECT_THAT(error({{"type", "Sequence"}}), HasSubstr("'Sequence'"));
+  EXPECT_THAT(error("ByteLevel"), HasSubstr("type ''"));
+  EXPECT_THAT(error({{"type", "Sequence"}, {"processors", {good, good}}}), HasSubstr("two templates"));
+  EXPECT_THAT(error({{"type", "TemplateProcessing"}}), HasSubstr("'single'"));
+  EXPECT_THAT(error(TemplateProcessing({SpecialToken("<eos>")}, eos)), HasSubstr("the sequence A once"));
+  EXPECT_THAT(error(TemplateProcessing({Sequence("A"), Sequence("A")}, eos)), HasSubstr("the sequence A once"));
+  EXPECT_THAT(error(TemplateProcessing({Sequence("B")}, eos)), HasSubstr("the sequence A once"));
+  EXPECT_THAT(error(TemplateProcessing({json("$A")}, eos)), HasSubstr("neither"));
+  EXPECT_THAT(error(TemplateProcessing({SpecialToken("<bos>"), Sequence("A")}, eos)), HasSubstr("'<bos>'"));
+  EXPECT_THAT(error(TemplateProcessing({SpecialToken("<eos>"), Sequence("A")}, {{"<eos>", {-1}}})),
+              HasSubstr("whole numbers"));
+  EXPECT_THAT(error(TemplateProcessing({SpecialToken("<eos>"), Sequence("A")}, {{"<eos>", {9999}}})),
+              HasSubstr("9999"));
+  EXPECT_THAT(error(TemplateProcessing({SpecialToken("<eos>"), Sequence("A")}, {{"<eos>", std::vector<int>(65, 1)}})),
+              HasSubstr("more than 64"));
+}
+
 // A word beyond the short one's limit goes another way and must come out the same.
 TEST(TokenizerTest, LongWordsMergeAsShortOnesDo) {
   const auto tokenizer = Make(ByteLevelJson());

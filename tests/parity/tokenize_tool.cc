@@ -1,8 +1,9 @@
 // Encodes and decodes texts for tokenizer_parity.py.
 // usage: tokenize_tool MODEL_FOLDER TEXTS.jsonl OUT.jsonl
-// Each line of TEXTS is a JSON string. Each line of OUT is {"ids", "ordinary", "decoded", "no_special", "streamed"}:
-// the ids with special tokens parsed and without, the text of the ids with special tokens and without, and what a
-// StreamDecoder makes of them. Prints the seconds of loading and encoding and the bytes encoded as JSON.
+// Each line of TEXTS is a JSON string. Each line of OUT is {"ids", "ordinary", "from_start", "decoded", "no_special",
+// "streamed"}: the ids with special tokens parsed and without, the ids as a prompt begins (EncodeFromStart), the text of
+// the ids with special tokens and without, and what a StreamDecoder makes of them. Prints the seconds of loading and
+// encoding, the bytes encoded, and the tokenizer's prefix and suffix as JSON.
 #include <chrono>
 #include <fstream>
 #include <iostream>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "model/formats/json.h"
+#include "model/tokenizer/prompt_frame.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace {
@@ -53,12 +55,18 @@ int Run(const std::string& folder, const std::string& in_path, const std::string
   for (size_t i = 0; i < texts.size(); ++i) {
     const json line = {{"ids", ids[i]},
                        {"ordinary", (*tokenizer)->Encode(texts[i], false)},
+                       {"from_start", hone::model::EncodeFromStart(**tokenizer, texts[i])},
                        {"decoded", (*tokenizer)->Decode(ids[i])},
                        {"no_special", (*tokenizer)->Decode(ids[i], true)},
                        {"streamed", Stream(**tokenizer, ids[i])}};
     out << hone::model::DumpJson(line, -1) << "\n";
   }
-  std::cout << json({{"load_seconds", loaded - start}, {"encode_seconds", after - before}, {"bytes", bytes}}) << "\n";
+  std::cout << json({{"load_seconds", loaded - start},
+                     {"encode_seconds", after - before},
+                     {"bytes", bytes},
+                     {"prefix", (*tokenizer)->prefix()},
+                     {"suffix", (*tokenizer)->suffix()}})
+            << "\n";
   return out.flush() ? 0 : 1;
 }
 

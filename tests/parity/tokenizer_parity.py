@@ -6,6 +6,10 @@ usage: tokenizer_parity.py TOKENIZE_TOOL WORK_FOLDER [--data FOLDER_OF_JSONL]...
 Every text of the data folder (questions, code, web pages, several languages) and generated oddities (every code point, odd
 spaces, broken combining marks, emoji sequences, added tokens in odd places) goes through both. Any difference is printed
 and makes the exit code 1; code points that the two libraries' Unicode versions classify differently are counted apart.
+
+Ids are compared without special tokens and with them (add_special_tokens=True): there Hone leaves out the suffix, which a
+prompt does not have, and a prefix that the text begins with already; what is expected is corrected for these two alone.
+Where the tokenizer file adds nothing by itself, the comparison is made once more with post-processors that do.
 """
 import argparse
 import json
@@ -16,7 +20,7 @@ import sys
 import time
 import unicodedata
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 SPACES = " \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u180e\u2000\u2003\u200a\u200b\u2028\u2029\u202f\u205f\u3000\ufeff"
 COMBINING = "\u0300\u0301\u0308\u0323\u0327\u0345\u0315\u05b0\u064b\u093c\u0e48\u1ab0\u20d0\u3099\u309a\U0001d165"
@@ -132,10 +136,21 @@ def run_tool(tool, folder, texts, work):
         return [json.loads(line) for line in file], json.loads(done.stdout)
 
 
-def first_difference(peer, ordinary_peer, text, ours):
+def with_special_tokens(peer, text, plain, prefix, suffix):
+    """What a sequence that begins with `text` has to be, by what `tokenizers` makes of it; None where prefix or suffix are wrong."""
+    whole = peer.encode(text, add_special_tokens=True).ids
+    if whole != prefix + plain + suffix:
+        return None
+    return plain if plain[:len(prefix)] == prefix else whole[:len(whole) - len(suffix)]
+
+
+def first_difference(peer, ordinary_peer, text, ours, around):
     expected = peer.encode(text, add_special_tokens=False).ids
     if ours["ids"] != expected:
         return f"ids {ours['ids'][:40]}, expected {expected[:40]}"
+    from_start = with_special_tokens(peer, text, expected, *around)
+    if ours["from_start"] != from_start:
+        return f"ids from the start {ours['from_start'][:40]}, expected {from_start and from_start[:40]} (prefix, suffix: {around})"
     ordinary = ordinary_peer.encode(text, add_special_tokens=False).ids
     if ours["ordinary"] != ordinary:
         return f"ids as ordinary text {ours['ordinary'][:40]}, expected {ordinary[:40]}"
@@ -156,9 +171,10 @@ def compare(tool, folder, texts, work, every_code_point=True):
     added = [token.content for token in peer.get_added_tokens_decoder().values()][:60]
     odd = oddities(added, rng)
     ours, timing = run_tool(tool, folder, texts + odd, work)
+    around = timing["prefix"], timing["suffix"]
     failures = 0
     for text, result in zip(texts + odd, ours):
-        difference = first_difference(peer, ordinary_peer, text, result)
+        difference = first_difference(peer, ordinary_peer, text, result, around)
         if difference is not None:
             failures += 1
             if failures <= 10:
@@ -169,16 +185,37 @@ def compare(tool, folder, texts, work, every_code_point=True):
         peer.encode(text, add_special_tokens=False)
     peer_seconds = time.perf_counter() - start
     print(f"{folder}: {len(texts) + len(odd)} texts, {total} bytes, {sum(len(r['ids']) for r in ours)} ids, "
-          f"{failures} differences; load {timing['load_seconds']:.2f} s, {timing['bytes'] / timing['encode_seconds'] / 1e6:.1f} MB/s, "
+          f"{failures} differences, prefix {around[0]}, suffix {around[1]}; load {timing['load_seconds']:.2f} s, {timing['bytes'] / timing['encode_seconds'] / 1e6:.1f} MB/s, "
           f"tokenizers {total / peer_seconds / 1e6:.1f} MB/s")
     if not every_code_point:
         return failures == 0
     points = code_points()
     ours, _ = run_tool(tool, folder, points, work)
-    differing = [text[1] for text, result in zip(points, ours) if first_difference(peer, ordinary_peer, text, result)]
+    differing = [text[1] for text, result in zip(points, ours) if first_difference(peer, ordinary_peer, text, result, around)]
     print(f"{folder}: {len(points)} code points, {len(differing)} differ: "
           + " ".join(f"U+{ord(c):04X}({unicodedata.category(c)})" for c in differing[:20]))
     return failures == 0 and len(differing) <= len(points) // 1000
+
+
+def with_post_processors(work, folder):
+    """The tokenizer of `folder` with post-processors that add tokens: as Llama 3 has it, and one with several on both sides."""
+    tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+    special = sorted(i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special)[:3]
+    first, second, third = [(tokenizer.id_to_token(i), i) for i in special]
+    begin = processors.TemplateProcessing(single=f"{first[0]} $A", pair=f"{first[0]} $A {first[0]} $B:1", special_tokens=[first])
+    made = {
+        "begin": processors.Sequence([processors.ByteLevel(trim_offsets=False), begin]),
+        "both": processors.TemplateProcessing(single=f"{first[0]} {second[0]} $A {third[0]}", pair="$A $B",
+                                              special_tokens=[first, second, third]),
+    }
+    folders = []
+    for name, processor in made.items():
+        tokenizer.post_processor = processor
+        out = os.path.join(work, "processed", os.path.basename(folder.rstrip("/")), name)
+        os.makedirs(out, exist_ok=True)
+        tokenizer.save(os.path.join(out, "tokenizer.json"))
+        folders.append(out)
+    return folders
 
 
 def main():
@@ -191,6 +228,8 @@ def main():
     os.makedirs(arguments.work, exist_ok=True)
     texts = [text for folder in arguments.data for text in from_jsonl(folder)]
     passed = [compare(arguments.tool, folder, texts, arguments.work) for folder in arguments.tokenizers]
+    passed += [compare(arguments.tool, made, texts[::10], arguments.work, every_code_point=False)
+               for folder in arguments.tokenizers for made in with_post_processors(arguments.work, folder)]
     passed += [compare(arguments.tool, folder, texts[::40], arguments.work, every_code_point=False)
                for folder in small_tokenizers(arguments.work, texts)]
     return 0 if all(passed) else 1
