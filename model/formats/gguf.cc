@@ -33,25 +33,44 @@ constexpr uint32_t kMaxDimensions = 4;
 constexpr uint64_t kMaxAlignment = 1 << 20;
 constexpr int64_t kBlockElements = 32;  // of every quantised type that is read here
 
+// Every type of GGML with its number and the bytes of a block of elements: what cannot be read is still measured
+// against the file, and told by its name.
 struct TypeTraits {
-  GgmlType type;
+  uint32_t number;
   std::string_view name;
   int64_t block_elements;
   int64_t block_bytes;
 };
-constexpr std::array<TypeTraits, 7> kTypes = {{{GgmlType::kF32, "F32", 1, 4},
-                                               {GgmlType::kF16, "F16", 1, 2},
-                                               {GgmlType::kBF16, "BF16", 1, 2},
-                                               {GgmlType::kQ4_0, "Q4_0", kBlockElements, 2 + 16},
-                                               {GgmlType::kQ4_1, "Q4_1", kBlockElements, 4 + 16},
-                                               {GgmlType::kQ5_0, "Q5_0", kBlockElements, 2 + 4 + 16},
-                                               {GgmlType::kQ8_0, "Q8_0", kBlockElements, 2 + 32}}};
+constexpr auto kTypes = std::to_array<TypeTraits>(
+    {{0, "F32", 1, 4},         {1, "F16", 1, 2},         {2, "Q4_0", 32, 18},      {3, "Q4_1", 32, 20},
+     {6, "Q5_0", 32, 22},      {7, "Q5_1", 32, 24},      {8, "Q8_0", 32, 34},      {9, "Q8_1", 32, 36},
+     {10, "Q2_K", 256, 84},    {11, "Q3_K", 256, 110},   {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176},
+     {14, "Q6_K", 256, 210},   {15, "Q8_K", 256, 292},   {16, "IQ2_XXS", 256, 66}, {17, "IQ2_XS", 256, 74},
+     {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},   {20, "IQ4_NL", 32, 18},   {21, "IQ3_S", 256, 110},
+     {22, "IQ2_S", 256, 82},   {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},         {25, "I16", 1, 2},
+     {26, "I32", 1, 4},        {27, "I64", 1, 8},        {28, "F64", 1, 8},        {29, "IQ1_M", 256, 56},
+     {30, "BF16", 1, 2},       {34, "TQ1_0", 256, 54},   {35, "TQ2_0", 256, 66},   {39, "MXFP4", 32, 17},
+     {40, "NVFP4", 64, 36},    {41, "Q1_0", 128, 18}});
 
 const TypeTraits* FindType(uint32_t number) {
   for (const TypeTraits& traits : kTypes) {
-    if (static_cast<uint32_t>(traits.type) == number) return &traits;
+    if (traits.number == number) return &traits;
   }
   return nullptr;
+}
+
+bool IsReadable(uint32_t type) {
+  switch (static_cast<GgmlType>(type)) {
+    case GgmlType::kF32:
+    case GgmlType::kF16:
+    case GgmlType::kQ4_0:
+    case GgmlType::kQ4_1:
+    case GgmlType::kQ5_0:
+    case GgmlType::kQ8_0:
+    case GgmlType::kBF16:
+      return true;
+  }
+  return false;
 }
 
 std::string Shorten(std::string_view text) {
@@ -285,7 +304,7 @@ class GgufParser {
       }
       tensor.offset += start;
       const TypeTraits* traits = FindType(tensor.type);
-      if (traits == nullptr) continue;
+      if (traits == nullptr) return Error(absl::StrCat("unknown GGML type ", tensor.type));
       const int64_t row = tensor.shape.empty() ? 1 : tensor.shape.back();
       if (row % traits->block_elements != 0) {
         return Error(absl::StrCat("rows of ", row, " elements are not whole blocks of ", traits->block_elements));
@@ -317,6 +336,11 @@ class GgufParser {
   uint64_t tensor_count_ = 0;
   uint64_t value_count_ = 0;
 };
+
+std::string_view GgmlTypeName(uint32_t type) {
+  const TypeTraits* traits = FindType(type);
+  return traits == nullptr ? "unknown" : traits->name;
+}
 
 absl::StatusOr<std::unique_ptr<GgufFile>> GgufFile::Open(const std::string& path) {
   HONE_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> file, MappedFile::Open(path));
@@ -403,17 +427,19 @@ absl::StatusOr<std::vector<int64_t>> GgufFile::GetInts(std::string_view key) con
   return result;
 }
 
+absl::Status GgufFile::CheckReadable(const GgufTensor& tensor) const {
+  if (IsReadable(tensor.type)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(path_, ": tensor '", Shorten(tensor.name), "' has GGML type ",
+                                                 ToAbsl(GgmlTypeName(tensor.type)),
+                                                 "; F32, F16, BF16, Q4_0, Q4_1, Q5_0 and Q8_0 can be read"));
+}
+
 absl::Status GgufFile::ReadAsF32(const GgufTensor& tensor, float* out) const {
-  const TypeTraits* traits = FindType(tensor.type);
-  if (traits == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(path_, ": tensor '", Shorten(tensor.name), "' has GGML type ",
-                                                   tensor.type,
-                                                   "; F32, F16, BF16, Q4_0, Q4_1, Q5_0 and Q8_0 can be read"));
-  }
+  HONE_RETURN_IF_ERROR(CheckReadable(tensor));
   const auto* bytes = reinterpret_cast<const uint8_t*>(tensor.bytes.data());
   const auto count = static_cast<size_t>(tensor.element_count);
   void (*dequantize)(const uint8_t*, float*) = nullptr;
-  switch (traits->type) {
+  switch (static_cast<GgmlType>(tensor.type)) {
     case GgmlType::kF32:
       return ConvertToF32(DType::kF32, bytes, count, out);
     case GgmlType::kF16:
@@ -433,8 +459,9 @@ absl::Status GgufFile::ReadAsF32(const GgufTensor& tensor, float* out) const {
       dequantize = DequantizeQ8_0;
       break;
   }
+  const auto block_bytes = static_cast<size_t>(FindType(tensor.type)->block_bytes);
   for (size_t block = 0; block < count / kBlockElements; ++block) {
-    dequantize(bytes + block * static_cast<size_t>(traits->block_bytes), out + block * kBlockElements);
+    dequantize(bytes + block * block_bytes, out + block * kBlockElements);
   }
   return absl::OkStatus();
 }

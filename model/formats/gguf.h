@@ -1,7 +1,9 @@
 // GGUF files (versions 2 and 3, little-endian). Importing one as a model folder: gguf_import.h.
 //
-// Parsing maps the file and trusts nothing in it: every length, count, type and offset is checked against the file, and
-// a violation is INVALID_ARGUMENT naming the file and the key or tensor. Immutable and thread-safe after Open.
+// Parsing maps the file and trusts nothing in it: every length, count, type and offset is checked against the file
+// before memory is asked for, and a violation is INVALID_ARGUMENT naming the file and the key or tensor. A tensor's
+// elements are never more than a few for each byte of the file, whatever its type. Immutable and thread-safe after
+// Open.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +20,11 @@
 
 namespace hone::model {
 
-// The tensor types that can be dequantised, with GGML's numbers. Others are refused when the tensor is read.
+// The tensor types that can be dequantised, with GGML's numbers.
 enum class GgmlType : uint32_t { kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ8_0 = 8, kBF16 = 30 };
+
+// GGML's name of a type ("Q4_K"), read here or not; "unknown" for a number that GGML does not use.
+std::string_view GgmlTypeName(uint32_t type);
 
 // A metadata value. Integers of every width are widened; arrays keep one kind of element.
 using GgufValue = std::variant<uint64_t, int64_t, double, bool, std::string_view, std::vector<uint64_t>,
@@ -27,11 +32,11 @@ using GgufValue = std::variant<uint64_t, int64_t, double, bool, std::string_view
 
 struct GgufTensor {
   std::string name;
-  uint32_t type = 0;           // GGML's number, perhaps of an unsupported type
+  uint32_t type = 0;           // GGML's number, perhaps of a type that is not read
   std::vector<int64_t> shape;  // row-major, outermost first (GGUF stores the reverse)
   int64_t element_count = 0;
   uint64_t offset = 0;     // of its data in the file
-  std::string_view bytes;  // into the mapped file; empty where the type's size is unknown
+  std::string_view bytes;  // into the mapped file
 };
 
 class GgufFile {
@@ -54,7 +59,9 @@ class GgufFile {
   absl::StatusOr<const std::vector<std::string_view>*> GetStrings(std::string_view key) const;
   absl::StatusOr<std::vector<int64_t>> GetInts(std::string_view key) const;
 
-  // Dequantises into out[element_count]; INVALID_ARGUMENT naming tensor and type where the type is not in GgmlType.
+  // INVALID_ARGUMENT naming tensor and type where the type is not in GgmlType.
+  absl::Status CheckReadable(const GgufTensor& tensor) const;
+  // Dequantises into out[element_count]; fails as CheckReadable does.
   absl::Status ReadAsF32(const GgufTensor& tensor, float* out) const;
 
  private:

@@ -67,28 +67,34 @@ class Importer {
  public:
   Importer(const GgufFile& file, DType dtype) : file_(file), dtype_(dtype) {}
 
-  absl::Status Run(const std::string& directory) {
+  // Everything that can be refused is refused here.
+  absl::Status Plan() {
+    for (const GgufTensor& tensor : file_.tensors()) HONE_RETURN_IF_ERROR(file_.CheckReadable(tensor));
     HONE_RETURN_IF_ERROR(ReadArchitecture());
     HONE_RETURN_IF_ERROR(ReadRopeScaling());
-    HONE_ASSIGN_OR_RETURN(const GgufTokenizer tokenizer, ConvertGgufTokenizer(file_, context_));
-    // What was written must be what Hone reads.
-    auto read_back = Tokenizer::FromJson(tokenizer.tokenizer_json, tokenizer.tokenizer_config_json);
+    HONE_ASSIGN_OR_RETURN(tokenizer_, ConvertGgufTokenizer(file_, context_));
+    // What will be written must be what Hone reads.
+    auto read_back = Tokenizer::FromJson(tokenizer_.tokenizer_json, tokenizer_.tokenizer_config_json);
     if (!read_back.ok()) return Annotate(read_back.status(), file_.path());
     HONE_RETURN_IF_ERROR(PlanTensors());
-    if (tokenizer.token_count > vocabulary_) {
-      return Error(absl::StrCat(tokenizer.token_count, " tokens, but an embedding of ", vocabulary_, " rows"));
+    if (tokenizer_.token_count > vocabulary_) {
+      return Error(absl::StrCat(tokenizer_.token_count, " tokens, but an embedding of ", vocabulary_, " rows"));
     }
+    return absl::OkStatus();
+  }
+
+  // After Plan.
+  absl::Status Write(const std::string& directory) const {
     HONE_RETURN_IF_ERROR(WriteTensors(directory));
-    HONE_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(directory, "config.json"), DumpJson(Config(tokenizer)) + "\n"));
-    HONE_RETURN_IF_ERROR(
-        WriteFileAtomic(JoinPath(directory, "generation_config.json"), DumpJson(TokenIds(tokenizer)) + "\n"));
-    HONE_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(directory, "tokenizer.json"), tokenizer.tokenizer_json));
-    return WriteFileAtomic(JoinPath(directory, "tokenizer_config.json"), tokenizer.tokenizer_config_json);
+    HONE_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(directory, "config.json"), DumpJson(Config()) + "\n"));
+    HONE_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(directory, "generation_config.json"), DumpJson(TokenIds()) + "\n"));
+    HONE_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(directory, "tokenizer.json"), tokenizer_.tokenizer_json));
+    return WriteFileAtomic(JoinPath(directory, "tokenizer_config.json"), tokenizer_.tokenizer_config_json);
   }
 
  private:
   // One tensor to write: where it comes from and what is done to it.
-  struct Plan {
+  struct PlannedTensor {
     const GgufTensor* source;
     TensorSpec target;
     int64_t interleaved_heads = 0;  // > 0: rows of each head go from neighbouring pairs to two halves
@@ -301,12 +307,12 @@ class Importer {
 
   absl::Status WriteTensors(const std::string& directory) const {
     std::vector<TensorSpec> specs;
-    for (const Plan& plan : plans_) specs.push_back(plan.target);
+    for (const PlannedTensor& plan : plans_) specs.push_back(plan.target);
     HONE_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsWriter> writer,
                           SafetensorsWriter::Create(JoinPath(directory, "model.safetensors"), std::move(specs)));
     std::vector<float> values;
     std::vector<float> rows;
-    for (const Plan& plan : plans_) {
+    for (const PlannedTensor& plan : plans_) {
       values.resize(static_cast<size_t>(plan.source->element_count));
       HONE_RETURN_IF_ERROR(file_.ReadAsF32(*plan.source, values.data()));
       if (plan.interleaved_heads > 0) {
@@ -330,17 +336,17 @@ class Importer {
     }
   }
 
-  static json TokenIds(const GgufTokenizer& tokenizer) {
+  json TokenIds() const {
     json ids = json::object();
-    if (tokenizer.bos_id.has_value()) ids["bos_token_id"] = *tokenizer.bos_id;
-    if (tokenizer.pad_id.has_value()) ids["pad_token_id"] = *tokenizer.pad_id;
-    if (tokenizer.eos_ids.size() == 1) ids["eos_token_id"] = tokenizer.eos_ids[0];
-    if (tokenizer.eos_ids.size() > 1) ids["eos_token_id"] = tokenizer.eos_ids;
+    if (tokenizer_.bos_id.has_value()) ids["bos_token_id"] = *tokenizer_.bos_id;
+    if (tokenizer_.pad_id.has_value()) ids["pad_token_id"] = *tokenizer_.pad_id;
+    if (tokenizer_.eos_ids.size() == 1) ids["eos_token_id"] = tokenizer_.eos_ids[0];
+    if (tokenizer_.eos_ids.size() > 1) ids["eos_token_id"] = tokenizer_.eos_ids;
     return ids;
   }
 
-  json Config(const GgufTokenizer& tokenizer) const {
-    json config = TokenIds(tokenizer);
+  json Config() const {
+    json config = TokenIds();
     config["architectures"] = {std::string(architecture_->class_name)};
     config["model_type"] = std::string(architecture_->name);
     config["hidden_size"] = hidden_;
@@ -370,7 +376,8 @@ class Importer {
   double theta_ = 10000.0;
   json rope_scaling_;  // null for none
   bool tied_ = true;
-  std::vector<Plan> plans_;
+  GgufTokenizer tokenizer_;
+  std::vector<PlannedTensor> plans_;
   std::set<std::string> taken_;
 };
 
@@ -388,10 +395,12 @@ absl::Status ImportGguf(const std::string& gguf_path, const std::string& out_dir
     if (!names.empty()) return absl::AlreadyExistsError(absl::StrCat(target, ": the folder exists and is not empty"));
   }
   HONE_ASSIGN_OR_RETURN(const std::unique_ptr<GgufFile> file, GgufFile::Open(gguf_path));
+  Importer importer(*file, dtype);
+  HONE_RETURN_IF_ERROR(importer.Plan());
   const std::string temporary = target + ".importing";
   HONE_RETURN_IF_ERROR(RemoveTree(temporary));  // of an import that was killed
   HONE_RETURN_IF_ERROR(CreateDirectories(temporary));
-  absl::Status status = Importer(*file, dtype).Run(temporary);
+  absl::Status status = importer.Write(temporary);
   if (status.ok()) status = SyncPath(temporary);
   if (status.ok()) status = RenamePath(temporary, target);
   if (!status.ok()) {

@@ -12,7 +12,8 @@ namespace hone::model {
 // tokenizer.json and tokenizer_config.json (with the chat template, if the file has one).
 //
 // Architectures llama, qwen2 and qwen3 with a byte-level BPE tokenizer. Everything in the file must be understood: an
-// unknown architecture, tensor type, tensor name, rope scaling or pre-tokenizer is INVALID_ARGUMENT naming it.
+// unknown architecture, tensor type, tensor name, rope scaling or pre-tokenizer is INVALID_ARGUMENT naming it, before
+// anything is written.
 // `out_dir` appears whole or not at all; it must not exist, or be empty (ALREADY_EXISTS otherwise).
 absl::Status ImportGguf(const std::string& gguf_path, const std::string& out_dir, DType dtype);
 

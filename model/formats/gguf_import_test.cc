@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "base/files.h"
 #include "model/formats/gguf_test_file.h"
 #include "model/formats/json.h"
@@ -34,6 +36,9 @@ struct Options {
   bool output = false;
   float output_offset = 0;
   std::string extra_tensor;
+  uint32_t ffn_up_type = 0;
+  std::optional<bool> add_bos;
+  bool bos = true;
   uint32_t experts = 0;
   float rope_base = 100000.0f;
   std::vector<float> rope_divisors;
@@ -65,7 +70,8 @@ std::string TinyModel(const Options& options) {
   file.Strings("tokenizer.ggml.tokens", tokens);
   file.Ints("tokenizer.ggml.token_type", types);
   file.Strings("tokenizer.ggml.merges", {"h e", "Ġ Ġ"});
-  file.Int("tokenizer.ggml.bos_token_id", 0);
+  if (options.bos) file.Int("tokenizer.ggml.bos_token_id", 0);
+  if (options.add_bos.has_value()) file.Bool("tokenizer.ggml.add_bos_token", *options.add_bos);
   file.Int("tokenizer.ggml.eos_token_id", 1);
   file.String("tokenizer.chat_template", "{{ messages }}");
   const uint64_t vocabulary = tokens.size();
@@ -90,7 +96,11 @@ std::string TinyModel(const Options& options) {
   file.F32Tensor("blk.0.attn_output.weight", {kHidden, kHeads * kHead}, Values(kHeads * kHead * kHidden, 12));
   file.F32Tensor("blk.0.ffn_norm.weight", {kHidden}, Values(kHidden, 13));
   file.F32Tensor("blk.0.ffn_gate.weight", {kFfn, kHidden}, Values(kFfn * kHidden, 14));
-  file.F32Tensor("blk.0.ffn_up.weight", {kFfn, kHidden}, Values(kFfn * kHidden, 15));
+  if (options.ffn_up_type == 0) {
+    file.F32Tensor("blk.0.ffn_up.weight", {kFfn, kHidden}, Values(kFfn * kHidden, 15));
+  } else {
+    file.Tensor("blk.0.ffn_up.weight", {1, 256}, options.ffn_up_type, std::string(1024, '\0'));
+  }
   file.F32Tensor("blk.0.ffn_down.weight", {kHidden, kFfn}, Values(kFfn * kHidden, 16));
   if (!options.rope_divisors.empty()) file.F32Tensor("rope_freqs.weight", {kHead / 2}, options.rope_divisors);
   if (!options.extra_tensor.empty()) file.F32Tensor(options.extra_tensor, {2}, {1, 2});
@@ -195,6 +205,34 @@ TEST_F(GgufImportTest, WhatIsNotUnderstoodIsRefused) {
   EXPECT_THAT(ErrorOf({.extra_tensor = "blk.0.ssm_a"}), HasSubstr("blk.0.ssm_a"));
   EXPECT_THAT(ErrorOf({.extra_tensor = "rope_freqs.weight"}), HasSubstr("rope_freqs.weight"));
   EXPECT_THAT(ErrorOf({.experts = 8}), HasSubstr("expert_count"));
+}
+
+// Before anything else of the file is judged, and before a folder is made.
+TEST_F(GgufImportTest, TensorTypesThatAreNotReadAreNamedFirst) {
+  for (const auto& [type, name] : {std::pair(12u, "Q4_K"), {14u, "Q6_K"}, {23u, "IQ4_XS"}, {26u, "I32"}}) {
+    const std::string error = ErrorOf({.architecture = "mamba", .ffn_up_type = type});
+    EXPECT_THAT(error, HasSubstr("tensor 'blk.0.ffn_up.weight' has GGML type " + std::string(name) + ";"));
+  }
+}
+
+// What stands before a text in the folder that was written.
+TEST_F(GgufImportTest, AddBosTokenBecomesThePostProcessor) {
+  const auto prefix = [&](const Options& options) {
+    const absl::Status status = Import(TinyModel(options));
+    EXPECT_TRUE(status.ok()) << status;
+    const auto tokenizer = Tokenizer::FromDirectory(out());
+    EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+    EXPECT_TRUE(RemoveTree(out()).ok());
+    EXPECT_TRUE((*tokenizer)->suffix().empty());
+    return (*tokenizer)->prefix();
+  };
+  EXPECT_THAT(prefix({}), testing::ElementsAre());
+  EXPECT_THAT(prefix({.add_bos = true}), testing::ElementsAre(0));
+  EXPECT_THAT(prefix({.add_bos = false}), testing::ElementsAre());
+  EXPECT_THAT(prefix({.pre = "llama-bpe"}), testing::ElementsAre(0)) << "the pre-tokenizer's default";
+  EXPECT_THAT(prefix({.pre = "llama-bpe", .bos = false}), testing::ElementsAre());
+  EXPECT_THAT(prefix({.pre = "llama-bpe", .add_bos = false}), testing::ElementsAre());
+  EXPECT_THAT(ErrorOf({.add_bos = true, .bos = false}), HasSubstr("add_bos_token is true"));
 }
 
 // At base 5e8 and four dimensions the second wavelength is 2 pi sqrt(5e8) = 140496, far beyond 8192: divided by the

@@ -105,6 +105,24 @@ TEST(GgufTest, HostileFilesAreRefused) {
   EXPECT_THAT(with([](File& f) { f.Tensor("t", {1ull << 40, 1ull << 40}, 0, "1234"); }), HasSubstr("impossible"));
   EXPECT_THAT(with([](File& f) { f.Tensor("t", {1000}, 0, "1234"); }), HasSubstr("beyond"));
   EXPECT_THAT(with([](File& f) { f.Tensor("t", {33}, 8, std::string(68, '\0')); }), HasSubstr("whole blocks"));
+  EXPECT_THAT(with([](File& f) { f.Tensor("t", {32}, 4, std::string(64, '\0')); }), HasSubstr("'t'"));
+  EXPECT_THAT(with([](File& f) { f.Tensor("t", {32}, 4, std::string(64, '\0')); }), HasSubstr("unknown GGML type 4"));
+  // Types that are not read are measured all the same: nobody may take memory for what is not in the file.
+  EXPECT_THAT(with([](File& f) { f.Tensor("t", {1ull << 40}, 12, std::string(144, '\0')); }), HasSubstr("beyond"));
+  EXPECT_THAT(with([](File& f) { f.Tensor("t", {1ull << 30, 1ull << 30}, 8, "1234"); }), HasSubstr("beyond"));
+  EXPECT_THAT(with([](File& f) {
+                f.Tensor("t", {1ull << 20, 1ull << 20, 1ull << 20, 2}, 1, "12");
+              }),
+              HasSubstr("impossible dimension"));
+  for (const uint32_t element : {0u, 4u, 6u, 7u, 8u, 10u, 12u}) {
+    for (const uint64_t count : {1ull << 20, 1ull << 61, ~0ull, ~0ull / 8 + 2}) {
+      EXPECT_THAT(with([&](File& f) { f.Entry("k", 9, File::Raw(element) + File::Raw(count)); }),
+                  HasSubstr("truncated"))
+          << element << " " << count;
+    }
+  }
+  std::string huge_name = "GGUF" + File::Raw(3) + File::Raw(1ull) + File::Raw(0ull) + File::Raw(~0ull - 7);
+  EXPECT_THAT(ErrorOf(huge_name + std::string(64, 'x')), HasSubstr("tensor name"));
   std::string overlap = "GGUF" + File::Raw(3) + File::Raw(2ull) + File::Raw(0ull);
   for (const char* name : {"a", "b"}) {
     overlap += File::Text(name) + File::Raw(1u) + File::Raw(4ull) + File::Raw(0u) + File::Raw(0ull);
@@ -128,7 +146,7 @@ TEST(GgufTest, BlocksAreDequantised) {
   file.Tensor("q8_0", {2, 32}, 8, scale + bytes + scale + bytes);
   file.Tensor("bf16", {2}, 30, GgufTestFile::Raw(F32ToBf16(1.5f)) + GgufTestFile::Raw(F32ToBf16(-2.0f)));
   file.Tensor("f16", {1}, 1, GgufTestFile::Raw(F32ToF16(0.25f)));
-  file.Tensor("q6_k", {1}, 14, "x");
+  file.Tensor("q6_k", {256}, 14, std::string(210, 'x'));
   const std::string contents = file.Finish();
   const auto gguf = GgufFile::Parse(contents, "f");
   ASSERT_TRUE(gguf.ok()) << gguf.status();
@@ -154,7 +172,9 @@ TEST(GgufTest, BlocksAreDequantised) {
   float out[256];
   const absl::Status status = (*gguf)->ReadAsF32(*(*gguf)->FindTensor("q6_k"), out);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), testing::AllOf(HasSubstr("q6_k"), HasSubstr("14")));
+  EXPECT_THAT(std::string(status.message()), testing::AllOf(HasSubstr("'q6_k'"), HasSubstr("type Q6_K")));
+  EXPECT_EQ(GgmlTypeName(12), "Q4_K");
+  EXPECT_EQ(GgmlTypeName(4), "unknown");
 }
 
 }  // namespace

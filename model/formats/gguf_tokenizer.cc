@@ -25,16 +25,17 @@ struct PreTokenizerKind {
   bool digits;               // each digit by itself first
   bool nfc;
   bool ignore_merges;
+  bool add_bos;  // where tokenizer.ggml.add_bos_token is absent: older Llama-3 files rely on it
 };
 constexpr std::array<PreTokenizerKind, 4> kPreTokenizers = {
-    {{"smollm", "", true, false, false},
-     {"gpt-2", "", false, false, false},
+    {{"smollm", "", true, false, false, false},
+     {"gpt-2", "", false, false, false, false},
      {"qwen2",
       R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-      false, true, false},
+      false, true, false, false},
      {"llama-bpe",
       R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-      false, false, true}}};
+      false, false, true, true}}};
 
 absl::StatusOr<const PreTokenizerKind*> FindPreTokenizer(const GgufFile& file) {
   HONE_ASSIGN_OR_RETURN(const std::string_view model, file.GetString("tokenizer.ggml.model"));
@@ -157,15 +158,18 @@ absl::StatusOr<GgufTokenizer> ConvertGgufTokenizer(const GgufFile& file, int64_t
   if (eos_id.has_value()) result.eos_ids.push_back(*eos_id);
   if (eot_id.has_value() && eot_id != eos_id) result.eos_ids.push_back(*eot_id);
 
-  bool add_bos = false;
+  bool add_bos = kind->add_bos && result.bos_id.has_value();
   if (file.Has("tokenizer.ggml.add_bos_token")) {
     HONE_ASSIGN_OR_RETURN(add_bos, file.GetBool("tokenizer.ggml.add_bos_token"));
+    if (add_bos && !result.bos_id.has_value()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          file.path(), ": tokenizer.ggml.add_bos_token is true, but there is no tokenizer.ggml.bos_token_id"));
+    }
   }
   const auto text_of = [&](int64_t id) { return std::string((*tokens)[static_cast<size_t>(id)]); };
   HONE_ASSIGN_OR_RETURN(const std::string model, ModelJson(file, *kind, *tokens));
-  const json post_processor = add_bos && result.bos_id.has_value()
-                                  ? PrependingPostProcessor(text_of(*result.bos_id), *result.bos_id)
-                                  : json(nullptr);
+  const json post_processor =
+      add_bos ? PrependingPostProcessor(text_of(*result.bos_id), *result.bos_id) : json(nullptr);
   result.tokenizer_json = absl::StrCat(
       "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n\"added_tokens\": ",
       DumpJson(AddedTokensJson(*tokens, types)), ",\n\"normalizer\": ", kind->nfc ? R"({"type": "NFC"})" : "null",

@@ -20,7 +20,8 @@ struct GgufTokenizer {
   std::vector<int64_t> eos_ids;  // end of text, and end of turn where it is another token
 };
 
-// Byte-level BPE ("gpt2") with a pre-tokenizer that Hone knows; INVALID_ARGUMENT naming the key otherwise.
+// tokenizer.ggml.add_bos_token becomes a post-processor that puts the BOS token before a text (model/tokenizer reads
+// it). Byte-level BPE ("gpt2") with a pre-tokenizer that Hone knows; INVALID_ARGUMENT naming the key otherwise.
 absl::StatusOr<GgufTokenizer> ConvertGgufTokenizer(const GgufFile& file, int64_t context_length);
 
 }  // namespace hone::model
