@@ -53,6 +53,9 @@ TEST(FilesTest, AtomicWriteReplacesAndLeavesNoTemporary) {
   ASSERT_TRUE(WriteFileAtomic(path, "one").ok());
   ASSERT_TRUE(WriteFileAtomic(path, "two").ok());
   EXPECT_EQ(*ReadFile(path), "two");
+  EXPECT_EQ(*ReadFile(path, 3), "two");
+  EXPECT_EQ(ReadFile(path, 2).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ReadFile("/proc/self/status", 10).status().code(), absl::StatusCode::kInvalidArgument) << "tells no size";
   EXPECT_EQ(*ListDirectory(dir), std::vector<std::string>{"a"});
   EXPECT_EQ(ReadFile(dir + "/b").status().code(), absl::StatusCode::kNotFound);
   ASSERT_TRUE(RemoveTree(dir).ok());
@@ -60,7 +63,8 @@ TEST(FilesTest, AtomicWriteReplacesAndLeavesNoTemporary) {
 
 TEST(FilesTest, FullDiskIsReportedAndLeavesNothing) {
   if (!FileExists("/dev/full")) GTEST_SKIP();
-  // /dev/full accepts open and refuses writes; the temporary path beside it cannot be made there, so write through a link.
+  // /dev/full accepts open and refuses writes; the temporary path beside it cannot be made there, so write through a
+  // link.
   const std::string dir = testing::TempDir() + "/full_test_" + std::to_string(getpid());
   ASSERT_TRUE(CreateDirectories(dir).ok());
   ASSERT_EQ(symlink("/dev/full", (dir + "/a.tmp").c_str()), 0);

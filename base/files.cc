@@ -80,14 +80,20 @@ absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) 
   return names;
 }
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
+absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes) {
   const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) return ErrnoStatus(errno, path);
   struct stat info {};
   if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, path);
   if (S_ISDIR(info.st_mode)) return absl::InvalidArgumentError(path + ": is a directory, expected a file");
+  const uint64_t size = static_cast<uint64_t>(std::max<off_t>(info.st_size, 0));
+  const auto too_long = [&](uint64_t bytes) {
+    return absl::InvalidArgumentError(path + ": " + std::to_string(bytes) + " bytes or more, expected at most " +
+                                      std::to_string(max_bytes));
+  };
+  if (size > max_bytes) return too_long(size);
   std::string contents;
-  contents.reserve(static_cast<size_t>(std::max<off_t>(info.st_size, 0)));
+  contents.reserve(size);
   char buffer[1 << 16];
   for (;;) {
     const ssize_t n = read(fd.get(), buffer, sizeof(buffer));
@@ -95,6 +101,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
     if (n < 0) return ErrnoStatus(errno, path);
     if (n == 0) return contents;
     contents.append(buffer, static_cast<size_t>(n));
+    if (contents.size() > max_bytes) return too_long(contents.size());  // it grew, or tells no size, as a pipe does
   }
 }
 

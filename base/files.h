@@ -22,7 +22,8 @@ absl::Status RemoveTree(const std::string& path);  // a missing tree is fine
 // Names (not paths) in `path`, sorted.
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
 
-absl::StatusOr<std::string> ReadFile(const std::string& path);
+// INVALID_ARGUMENT, before memory is asked for, where the file is longer than `max_bytes`.
+absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes = UINT64_MAX);
 // Atomic and durable: writes `path`.tmp, fsyncs it, renames it over `path`, fsyncs the directory. On failure `path` is
 // untouched and the temporary file is removed.
 absl::Status WriteFileAtomic(const std::string& path, std::string_view contents);

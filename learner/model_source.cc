@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "hone/v1/coordinator.pb.h"
 #include "learner/checkpoint.h"
+#include "model/formats/json.h"
 
 namespace hone::learner {
 namespace {
@@ -23,7 +24,7 @@ absl::StatusOr<ModelFiles> ReadModelFiles(const std::string& directory) {
   for (const char* name : kModelFileNames) {
     const std::string path = JoinPath(directory, name);
     if (!FileExists(path)) continue;
-    HONE_ASSIGN_OR_RETURN(files[name], ReadFile(path));
+    HONE_ASSIGN_OR_RETURN(files[name], ReadFile(path, model::kMaxModelJsonBytes));
   }
   return files;
 }

@@ -339,11 +339,11 @@ absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view config_json, std::
 
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& directory) {
   const std::string path = JoinPath(directory, "config.json");
-  HONE_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  HONE_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxModelJsonBytes));
   std::string generation;
   const std::string generation_path = JoinPath(directory, "generation_config.json");
   if (FileExists(generation_path)) {
-    HONE_ASSIGN_OR_RETURN(generation, ReadFile(generation_path));
+    HONE_ASSIGN_OR_RETURN(generation, ReadFile(generation_path, kMaxModelJsonBytes));
   }
   absl::StatusOr<ModelConfig> config = ParseModelConfig(text, generation);
   if (!config.ok()) return Annotate(config.status(), directory);

@@ -105,12 +105,17 @@ absl::StatusOr<FlatTensor> LoadParameters(const ModelConfig& config, const std::
     return located(absl::InvalidArgumentError(
         absl::StrCat("tensor ", name, ": surplus: a model of this config.json has no such parameter")));
   }
-  FlatTensor masters(layout.total_size());
+  // Before memory is asked for: config.json may claim any size, the files prove theirs.
   for (const ParameterInfo& entry : layout.entries()) {
-    if (file->Find(entry.name) == nullptr) {
+    const TensorInfo* tensor = file->Find(entry.name);
+    if (tensor == nullptr) {
       return located(absl::InvalidArgumentError(
           absl::StrCat("tensor ", entry.name, ": missing: expected one of shape ", ShapeString(entry.shape))));
     }
+    if (auto status = CheckTensorShape(*tensor, entry.shape); !status.ok()) return located(status);
+  }
+  FlatTensor masters(layout.total_size());
+  for (const ParameterInfo& entry : layout.entries()) {
     if (auto status = file->ReadAsF32(entry.name, entry.shape, masters.data() + entry.offset); !status.ok()) {
       return located(status);
     }

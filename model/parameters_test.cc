@@ -167,6 +167,18 @@ TEST(ParametersTest, WrongTensorsAreNamed) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("[40, 16]"));
   EXPECT_THAT(std::string(status.message()), HasSubstr("[20, 32]"));
 
+  // A configuration that claims 2^44 values: told from the file before memory is asked for.
+  ModelConfig huge = config;
+  huge.vocab_size = 1 << 24;
+  huge.hidden_size = 1 << 20;
+  {
+    const Folder folder("parameters_test_huge");
+    ASSERT_TRUE(SaveParameters(config, masters, kernels::DType::kF32, folder.path()).ok());
+    status = LoadParameters(huge, folder.path()).status();
+  }
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("[16777216, 1048576]"));
+
   EXPECT_EQ(LoadParameters(config, "no_such_folder").status().code(), absl::StatusCode::kNotFound);
 }
 

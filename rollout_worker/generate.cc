@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "base/files.h"
 #include "kernels/random.h"
+#include "model/formats/json.h"
 #include "model/tokenizer/prompt_frame.h"
 
 namespace hone {
@@ -65,7 +66,7 @@ absl::StatusOr<std::unique_ptr<LocalModel>> LocalModel::Open(const Options& opti
   for (const char* name : kModelFiles) {
     const std::string path = JoinPath(options.directory, name);
     if (!FileExists(path)) continue;
-    HONE_ASSIGN_OR_RETURN(files[name], ReadFile(path));
+    HONE_ASSIGN_OR_RETURN(files[name], ReadFile(path, model::kMaxModelJsonBytes));
   }
   auto text = ReadModelText(files);
   if (!text.ok()) return Annotate(text.status(), options.directory);

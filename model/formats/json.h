@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -10,6 +11,9 @@
 #include "base/status.h"
 
 namespace hone::model {
+
+// The longest JSON file of a model folder that is read; the largest tokenizer.json in use has about 35 MB.
+inline constexpr uint64_t kMaxModelJsonBytes = uint64_t{512} << 20;
 
 struct JsonLimits {
   int max_depth = 32;

@@ -115,11 +115,14 @@ std::string ShapeString(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
+absl::Status CheckTensorShape(const TensorInfo& tensor, const std::vector<int64_t>& expected_shape) {
+  if (tensor.shape == expected_shape) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor.name, "': expected shape ",
+                                                 ShapeString(expected_shape), ", found ", ShapeString(tensor.shape)));
+}
+
 absl::Status ReadTensorAsF32(const TensorInfo& tensor, const std::vector<int64_t>& expected_shape, float* out) {
-  if (tensor.shape != expected_shape) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor.name, "': expected shape ",
-                                                   ShapeString(expected_shape), ", found ", ShapeString(tensor.shape)));
-  }
+  HONE_RETURN_IF_ERROR(CheckTensorShape(tensor, expected_shape));
   return Annotate(ConvertToF32(tensor.dtype, reinterpret_cast<const uint8_t*>(tensor.bytes.data()),
                                static_cast<size_t>(tensor.element_count), out),
                   absl::StrCat("tensor '", tensor.name, "'"));
@@ -198,7 +201,7 @@ constexpr std::string_view kIndexName = "model.safetensors.index.json";
 
 // tensor name -> shard file name
 absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& path) {
-  HONE_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  HONE_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxModelJsonBytes));
   HONE_ASSIGN_OR_RETURN(const json index, ParseJson(text, path));
   const json* weight_map = FindMember(index, "weight_map");
   if (weight_map == nullptr || !weight_map->is_object() || weight_map->empty()) {

@@ -35,8 +35,10 @@ struct TensorInfo {
   std::string_view bytes;  // into the mapped file; lives as long as the SafetensorsFile; any alignment
 };
 
-// Reads `tensor` (F32, F16 or BF16) as fp32 into out[element_count]. INVALID_ARGUMENT, naming the tensor with what was
-// expected and what came, where its shape is not `expected_shape` or its dtype is another.
+// INVALID_ARGUMENT, naming the tensor with what was expected and what came, where its shape is another.
+absl::Status CheckTensorShape(const TensorInfo& tensor, const std::vector<int64_t>& expected_shape);
+// Reads `tensor` (F32, F16 or BF16) as fp32 into out[element_count]. Fails as CheckTensorShape does, and where its
+// dtype is another.
 absl::Status ReadTensorAsF32(const TensorInfo& tensor, const std::vector<int64_t>& expected_shape, float* out);
 
 class SafetensorsFile {

@@ -100,6 +100,10 @@ TEST_F(SafetensorsTest, HostileHeadersAreRefused) {
   EXPECT_THAT(ErrorOf(""), HasSubstr("8 bytes"));
   EXPECT_THAT(ErrorOf(std::string(8, '\xff')), HasSubstr("over the limit"));
   EXPECT_THAT(ErrorOf(std::string("\x10\0\0\0\0\0\0\0{}", 10)), HasSubstr("truncated"));
+  // Lengths just within and just beyond what is accepted and what is there.
+  EXPECT_THAT(ErrorOf(std::string("\x01\xe1\xf5\x05\0\0\0\0{}", 10)), HasSubstr("over the limit of 100000000"));
+  EXPECT_THAT(ErrorOf(std::string("\x00\xe1\xf5\x05\0\0\0\0{}", 10)), HasSubstr("truncated"));
+  EXPECT_THAT(ErrorOf(std::string("\x03\0\0\0\0\0\0\0{}", 10)), HasSubstr("truncated"));
   EXPECT_THAT(ErrorOf(FileOf("", 0)), HasSubstr("JSON"));
   EXPECT_THAT(ErrorOf(FileOf("[]", 0)), HasSubstr("not a JSON object"));
   EXPECT_THAT(ErrorOf(FileOf("{} x", 0)), HasSubstr("JSON"));

@@ -240,10 +240,11 @@ absl::StatusOr<ChatTemplate> ChatTemplate::FromConfig(std::string_view tokenizer
 }
 
 absl::StatusOr<ChatTemplate> ChatTemplate::FromDirectory(const std::string& directory) {
-  HONE_ASSIGN_OR_RETURN(const std::string config_text, ReadFile(JoinPath(directory, "tokenizer_config.json")));
+  HONE_ASSIGN_OR_RETURN(const std::string config_text,
+                        ReadFile(JoinPath(directory, "tokenizer_config.json"), kMaxModelJsonBytes));
   std::string jinja_text;
   if (const std::string path = JoinPath(directory, "chat_template.jinja"); FileExists(path)) {
-    HONE_ASSIGN_OR_RETURN(jinja_text, ReadFile(path));
+    HONE_ASSIGN_OR_RETURN(jinja_text, ReadFile(path, kMaxModelJsonBytes));
   }
   auto result = FromFiles(config_text, jinja_text);
   if (!result.ok()) return Annotate(result.status(), directory);

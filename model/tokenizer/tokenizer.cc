@@ -55,13 +55,13 @@ absl::StatusOr<bool> ReadNormalizer(const json* config, int depth) {
   return nfc;
 }
 
-absl::StatusOr<AddedToken> ReadAddedToken(const json& config) {
+absl::StatusOr<AddedToken> ReadAddedToken(const json& config, int64_t max_id) {
   AddedToken token;
   const json* id = FindMember(config, "id");
   const json* content = FindMember(config, "content");
   if (content == nullptr || !content->is_string()) return absl::InvalidArgumentError("expected a text 'content'");
-  if (id == nullptr || !id->is_number_unsigned() || id->get<uint64_t>() > static_cast<uint64_t>(kMaxTokenId)) {
-    return absl::InvalidArgumentError(absl::StrCat("expected a whole number 'id' from 0 to ", kMaxTokenId));
+  if (id == nullptr || !id->is_number_unsigned() || id->get<uint64_t>() > static_cast<uint64_t>(max_id)) {
+    return absl::InvalidArgumentError(absl::StrCat("expected a whole number 'id' from 0 to ", max_id));
   }
   token.id = id->get<int32_t>();
   token.content = content->get<std::string>();
@@ -108,7 +108,7 @@ struct Tokenizer::Impl {
 
   absl::Status ReadModel(const TokenizerFile& file);
   absl::Status ReadBytePairs(const json& config, const TokenizerFile& file);
-  absl::Status ReadAddedTokens(const json* list);
+  absl::Status ReadAddedTokens(const json* list, int64_t max_id);
   absl::Status ReadDecoder(const json* config);
   void BuildTokens();
   absl::Status ReadPostProcessing(const json* config);  // after BuildTokens
@@ -165,12 +165,12 @@ absl::Status Tokenizer::Impl::ReadModel(const TokenizerFile& file) {
   return absl::OkStatus();
 }
 
-absl::Status Tokenizer::Impl::ReadAddedTokens(const json* list) {
+absl::Status Tokenizer::Impl::ReadAddedTokens(const json* list, int64_t max_id) {
   if (list == nullptr || list->is_null()) return absl::OkStatus();
   if (!list->is_array()) return Refuse("'added_tokens' is not an array");
   std::unordered_map<int32_t, const AddedToken*> by_id;
   for (const json& entry : *list) {
-    auto read = ReadAddedToken(entry);
+    auto read = ReadAddedToken(entry, max_id);
     if (!read.ok()) return Annotate(read.status(), absl::StrCat("tokenizer.json: added_tokens[", added.size(), "]"));
     const AddedToken& token = added.emplace_back(*std::move(read));
     const auto conflict = [&](std::string_view what) {
@@ -297,7 +297,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view 
   if (!pre_tokenizer.ok()) return Annotate(pre_tokenizer.status(), "tokenizer.json");
   impl->pre_tokenizer = *std::move(pre_tokenizer);
   HONE_RETURN_IF_ERROR(impl->ReadModel(file));
-  HONE_RETURN_IF_ERROR(impl->ReadAddedTokens(FindMember(file.rest, "added_tokens")));
+  HONE_RETURN_IF_ERROR(impl->ReadAddedTokens(FindMember(file.rest, "added_tokens"), file.max_token_id));
   HONE_RETURN_IF_ERROR(impl->ReadDecoder(FindMember(file.rest, "decoder")));
   impl->BuildTokens();
   HONE_RETURN_IF_ERROR(impl->ReadPostProcessing(FindMember(file.rest, "post_processor")));
@@ -306,11 +306,12 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(std::string_view 
 }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromDirectory(const std::string& directory) {
-  HONE_ASSIGN_OR_RETURN(const std::string tokenizer, ReadFile(JoinPath(directory, "tokenizer.json")));
+  HONE_ASSIGN_OR_RETURN(const std::string tokenizer,
+                        ReadFile(JoinPath(directory, "tokenizer.json"), kMaxModelJsonBytes));
   const std::string config_path = JoinPath(directory, "tokenizer_config.json");
   std::string config;
   if (FileExists(config_path)) {
-    HONE_ASSIGN_OR_RETURN(config, ReadFile(config_path));
+    HONE_ASSIGN_OR_RETURN(config, ReadFile(config_path, kMaxModelJsonBytes));
   }
   auto result = FromJson(tokenizer, config);
   if (!result.ok()) return Annotate(result.status(), directory);
@@ -384,10 +385,10 @@ bool Tokenizer::IsSpecial(int32_t id) const {
 
 bool Tokenizer::JoinsWithSpace() const { return !impl_->byte_level_decoder; }
 
-std::optional<int32_t> Tokenizer::bos_id() const { return impl_->bos; }
 const std::vector<int32_t>& Tokenizer::prefix() const { return impl_->post_processor.before; }
 const std::vector<int32_t>& Tokenizer::suffix() const { return impl_->post_processor.after; }
 
+std::optional<int32_t> Tokenizer::bos_id() const { return impl_->bos; }
 std::optional<int32_t> Tokenizer::eos_id() const { return impl_->eos; }
 std::optional<int32_t> Tokenizer::pad_id() const { return impl_->pad; }
 std::optional<int32_t> Tokenizer::unk_id() const { return impl_->unk; }

@@ -1,5 +1,7 @@
 #include "model/tokenizer/tokenizer_file.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "model/formats/json.h"
 
@@ -7,6 +9,8 @@ namespace hone::model {
 namespace {
 
 using nlohmann::json;
+
+constexpr int64_t kMinMaxTokenId = 1 << 18;  // 16 MiB of tables
 
 // Takes the events of model.vocab and model.merges for itself and gives the others to a JsonBuilder.
 class Handler {
@@ -19,7 +23,10 @@ class Handler {
   bool number_unsigned(uint64_t value) {
     if (mode_ == Mode::kRest) return builder_.number_unsigned(value);
     if (mode_ != Mode::kVocabulary) return Unexpected();
-    if (value > kMaxTokenId) return Fail(absl::StrCat("model.vocab: id ", value, " is over the limit ", kMaxTokenId));
+    if (value > static_cast<uint64_t>(file_->max_token_id)) {
+      return Fail(absl::StrCat("model.vocab: id ", value, " is over the limit ", file_->max_token_id,
+                               " for a file of this size"));
+    }
     const absl::Status status = file_->vocabulary.Add(piece_, static_cast<int64_t>(value));
     return status.ok() || Fail(absl::StrCat("model.vocab: ", status.message()));
   }
@@ -150,6 +157,8 @@ std::vector<std::pair<std::string_view, std::string_view>> TokenizerFile::MergeV
 
 absl::StatusOr<TokenizerFile> ReadTokenizerFile(std::string_view text) {
   TokenizerFile file;
+  // A token takes six bytes or more; small files may still number their tokens as a large model does.
+  file.max_token_id = std::clamp<int64_t>(static_cast<int64_t>(text.size() / 4), kMinMaxTokenId, kMaxTokenId);
   Handler handler(&file);
   if (!json::sax_parse(text.begin(), text.end(), &handler)) {
     return absl::InvalidArgumentError(

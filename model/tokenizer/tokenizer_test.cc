@@ -141,6 +141,18 @@ TEST(TokenizerTest, APostProcessorThatIsNotUnderstoodIsNamed) {
               HasSubstr("more than 64"));
 }
 
+// Tables reach up to the highest id: a short file must not ask for much memory.
+TEST(TokenizerTest, IdsAreLimitedByTheFilesLength) {
+  json file = WordLevelJson();
+  file["model"]["vocab"]["far"] = 200'000;
+  EXPECT_EQ(Make(file)->vocab_size(), 200'001);
+  file["model"]["vocab"]["far"] = 16'000'000;
+  EXPECT_THAT(ErrorOf(file), HasSubstr("id 16000000 is over the limit 262144"));
+  file["model"]["vocab"].erase("far");
+  file["added_tokens"].push_back(AddedToken(16'000'000, "<far>", true));
+  EXPECT_THAT(ErrorOf(file), HasSubstr("from 0 to 262144"));
+}
+
 // A word beyond the short one's limit goes another way and must come out the same.
 TEST(TokenizerTest, LongWordsMergeAsShortOnesDo) {
   const auto tokenizer = Make(ByteLevelJson());
