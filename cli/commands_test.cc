@@ -109,6 +109,26 @@ TEST(HoneCommand, DryRunPrintsARunFileThatMeansTheSame) {
   const nlohmann::json json =
       nlohmann::json::parse(Hone("run --dry-run --output json " + Recipe("quickstart.yaml")).out);
   EXPECT_EQ(json["spec_hash"], first.out.substr(8, 64));
+  EXPECT_THAT(json["memory_plan"]["unavailable"], HasSubstr("is not there yet"));
+}
+
+TEST(HoneCommand, DryRunPlansTheMemoryOfAModelThatIsThere) {
+  ASSERT_TRUE(RemoveTree("cli-plan").ok());
+  ASSERT_EQ(Hone("data make small-world --out cli-plan --pretrain_rows 10 --train_rows 20 --test_rows 5").exit,
+            kExitOk);
+  const std::string command = "run --dry-run --set model.path=cli-plan/model " + Recipe("quickstart.yaml");
+  const Result planned = Hone(command);
+  ASSERT_EQ(planned.exit, kExitOk) << planned.err;
+  EXPECT_THAT(planned.out, HasSubstr("#   learner "));
+  EXPECT_THAT(planned.out, HasSubstr("#   rollout worker "));
+  EXPECT_THAT(planned.out, HasSubstr("available on this machine now: "));
+  ASSERT_TRUE(WriteFileAtomic("cli-plan.yaml", planned.out).ok());
+  EXPECT_EQ(Hone("run --dry-run cli-plan.yaml").exit, kExitOk) << "still a run file";
+  const nlohmann::json plan = nlohmann::json::parse(Hone(command + " --output json").out)["memory_plan"];
+  EXPECT_EQ(plan["unavailable"], "");
+  EXPECT_EQ(plan["learner"]["parameters"], "499328");
+  EXPECT_EQ(plan["learner"]["parts"][0]["name"], "masters");
+  EXPECT_EQ(plan["learner"]["parts"][0]["bytes"], "1997312");
 }
 
 TEST(HoneCommand, EveryRecipeResolves) {

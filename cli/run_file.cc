@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "cli/memory_report.h"
 #include "cli/output.h"
 #include "coordinator/run_config/overrides.h"
 #include "coordinator/run_config/resolve.h"
@@ -81,12 +82,12 @@ absl::StatusOr<v1::RunSpec> LoadRunFile(const std::string& path, const std::vect
 
 std::string RunHash(const v1::RunSpec& resolved) { return CanonicalSpecHash(resolved); }
 
-std::string DryRunText(const v1::RunSpec& resolved) {
+std::string DryRunText(const v1::RunSpec& resolved, const v1::MemoryPlan& memory) {
   std::string text = absl::StrCat("# hash: ", CanonicalSpecHash(resolved), "\n# stages:\n");
   for (int i = 0; i < resolved.stages_size(); ++i) {
     absl::StrAppend(&text, "#   ", i + 1, ". ", Describe(resolved, resolved.stages(i)), "\n");
   }
-  absl::StrAppend(&text, "# output: ", resolved.output_dir(), "\n", ToYaml(resolved));
+  absl::StrAppend(&text, MemoryText(memory), "# output: ", resolved.output_dir(), "\n", ToYaml(resolved));
   return text;
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -45,6 +46,19 @@ Result Finish(const std::string& tag, Subprocess* process) {
 
 Result Hone(const std::string& tag, const std::string& words) { return Finish(tag, Start(tag, words).get()); }
 
+// Process ids of the members in `role` of the cluster in `state`.
+std::vector<pid_t> PidsOf(const std::string& state, const std::string& role) {
+  const Result status = Hone("members", "status --output json --coordinator " + state);
+  EXPECT_EQ(status.exit, kExitOk) << status.err;
+  std::vector<pid_t> pids;
+  const nlohmann::json described = nlohmann::json::parse(status.out);
+  for (const auto& member : described["members"]) {
+    const std::string name = member["name"];  // host:pid
+    if (member["role"] == role) pids.push_back(std::stoi(name.substr(name.rfind(':') + 1)));
+  }
+  return pids;
+}
+
 // The words that run a small run with its own state and output folders.
 std::string TinyRun(const std::string& state, const std::string& output) {
   return absl::StrCat("--state ", state, " --threads 1 --run up-tiny.yaml --set output_dir=", output);
@@ -59,9 +73,10 @@ nlohmann::json Summary(const std::string& output) {
 class Up : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    for (const char* folder :
-         {"up-data", "up-a", "up-b", "up-c", "up-d", "up-out-a", "up-out-b", "up-out-c", "up-out-d"}) {
-      ASSERT_TRUE(RemoveTree(folder).ok());
+    ASSERT_TRUE(RemoveTree("up-data").ok());
+    for (const char* run : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
+      ASSERT_TRUE(RemoveTree(absl::StrCat("up-", run)).ok());
+      ASSERT_TRUE(RemoveTree(absl::StrCat("up-out-", run)).ok());
     }
     ASSERT_EQ(
         Hone("make", "data make small-world --out up-data --pretrain_rows 400 --train_rows 64 --test_rows 16").exit, 0);
@@ -155,6 +170,83 @@ TEST_F(Up, ARunThatFailsSaysWhyAndExitsWithOne) {
   EXPECT_THAT(result.err, HasSubstr("run 'broken' failed: "));
   EXPECT_THAT(result.err, HasSubstr("up-nowhere"));
   ASSERT_TRUE(RemoveTree("up-d").ok());
+}
+
+// A model whose last weight is not a number, as a policy that diverged leaves it: the log-probs of its rollouts are not
+// finite, and stay so however often they are made.
+TEST_F(Up, ADivergedPolicyFailsItsRunInsteadOfHangingIt) {
+  ASSERT_TRUE(WriteFileAtomic("up-made.yaml", R"(
+name: up-made
+model: {path: up-data/model, random_init: true}
+datasets:
+  mixture: {sources: [{path: up-data/pretrain.jsonl}]}
+stages:
+  - name: base
+    pretrain: {dataset: mixture, steps: 1, batch_size: 4, optimizer: {learning_rate: 2e-3}}
+  - name: model
+    export: {}
+)")
+                  .ok());
+  const Result made = Hone("made", "up --exit --threads 1 --state up-e --run up-made.yaml --set output_dir=up-out-e");
+  ASSERT_EQ(made.exit, kExitOk) << made.err;
+  const std::string weights = "up-out-e/export/model/model.safetensors";
+  std::string bytes = *ReadFile(weights);
+  bytes.replace(bytes.size() - 4, 4, "\xff\x7f\xff\x7f");
+  ASSERT_TRUE(WriteFileAtomic(weights, bytes).ok());
+  ASSERT_TRUE(WriteFileAtomic("up-diverged.yaml", R"(
+name: up-diverged
+model: {path: up-out-e/export/model}
+datasets:
+  problems: {sources: [{path: up-data/train.jsonl}]}
+stages:
+  - name: zero
+    rl:
+      dataset: problems
+      steps: 2
+      prompts_per_step: 4
+      group_size: 4
+      sampling: {max_new_tokens: 24}
+      rewards: [{accuracy: {}}]
+      optimizer: {learning_rate: 3e-4}
+)")
+                  .ok());
+  const Result result =
+      Hone("diverged", "up --exit --threads 1 --state up-f --run up-diverged.yaml --set output_dir=up-out-f");
+  EXPECT_EQ(result.exit, kExitFailed) << result.err;
+  for (const char* words : {"run 'up-diverged' failed: ", "stage 'zero': group ", "was refused 3 times",
+                            "rollout_logprobs: a value is not finite", "probably diverged"}) {
+    EXPECT_THAT(result.err, HasSubstr(words));
+  }
+}
+
+// One worker's memory holds no group of the run. It says so; the others do them all, and the weights are the same.
+TEST_F(Up, AWorkerWithTooLittleMemoryLeavesNoTraceInARun) {
+  const Result alone = Hone("alone", absl::StrCat("up --exit ", TinyRun("up-g", "up-out-g")));
+  ASSERT_EQ(alone.exit, kExitOk) << alone.err;
+
+  ASSERT_EQ(Hone("detach-small", "up --detach --state up-h --threads 1").exit, kExitOk);
+  const std::vector<pid_t> large = PidsOf("up-h", "rollout_worker");
+  ASSERT_EQ(large.size(), 1u);
+  SubprocessOptions options;
+  options.argv = {"/bin/sh", "-c",
+                  absl::StrCat("exec ", HONE_BIN_DIR,
+                               "/hone-rollout-worker --coordinator $(cat up-h/endpoint) --threads 1 --kv_memory_mib 1 "
+                               "--page_tokens 256 2> up-small.log")};
+  const auto small = Subprocess::Start(options);
+  ASSERT_TRUE(small.ok()) << small.status();
+  while (PidsOf("up-h", "rollout_worker").size() < 2) absl::SleepFor(absl::Milliseconds(20));
+  // Held until the small one has been asked and has declined: else it might never be.
+  ASSERT_EQ(kill(large[0], SIGSTOP), 0);
+  const auto run = Start("with-small", "run up-tiny.yaml --set output_dir=up-out-h --wait --coordinator up-h");
+  const auto declined = [] { return ReadFile("up-small.log").value_or("").find("declined") != std::string::npos; };
+  while (!declined() && !run->Poll().has_value()) absl::SleepFor(absl::Milliseconds(5));
+  ASSERT_EQ(kill(large[0], SIGCONT), 0);
+  const Result result = Finish("with-small", run.get());
+  EXPECT_EQ(result.exit, kExitOk) << result.err;
+  EXPECT_THAT(*ReadFile("up-small.log"), HasSubstr("--kv_memory_mib=1: "));
+  EXPECT_EQ(Summary("up-out-h")["weights_sha256"], Summary("up-out-g")["weights_sha256"]);
+  EXPECT_EQ((*small)->Stop(absl::Seconds(20)), 0);
+  EXPECT_EQ(Hone("down-small", "down --state up-h").exit, kExitOk);
 }
 
 }  // namespace

@@ -75,7 +75,8 @@ class PackedMatrix {
   int64_t k() const { return k_; }
   DType dtype() const { return dtype_; }
   size_t size_bytes() const;
-  const void* data() const;  // private layout, for the kernels
+  static size_t SizeBytes(int64_t n, int64_t k, DType dtype);  // of a packed [N, K], before there is one
+  const void* data() const;                                    // private layout, for the kernels
 
  private:
   int64_t n_ = 0, k_ = 0;
@@ -88,11 +89,14 @@ class PackedMatrix {
 // complete before bias and c are added, in that order.
 void Gemm(const KernelContext& ctx, const float* a, int64_t lda, int64_t m, const PackedMatrix& w, const float* bias,
           bool accumulate, float* c, int64_t ldc);
+// Scratch that the calling thread keeps after such a product, at most (on any path), for memory planning.
+size_t GemmScratchBytes(int64_t m, int64_t k, DType dtype);
 
 // Weight gradient: dw[j, k] += sum_i dy[i, j] x[i, k], i ascending in fixed row blocks; dy [M, N], x [M, K] (both
 // rounded to `dtype` first), dw [N, K] fp32.
 void GemmWeightGradient(const KernelContext& ctx, const float* dy, int64_t ld_dy, const float* x, int64_t ld_x,
                         int64_t m, int64_t n, int64_t k, DType dtype, float* dw);
+size_t GemmWeightGradientScratchBytes(int64_t m, int64_t n, int64_t k);  // as GemmScratchBytes
 
 // db[j] += sum_i dy[i, j], i ascending.
 void BiasGradient(const KernelContext& ctx, const float* dy, int64_t ld_dy, int64_t m, int64_t n, float* db);
@@ -170,6 +174,7 @@ void AttentionBackward(const KernelContext& ctx, DType dtype, int heads, int kv_
                        const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, const float* o,
                        const float* log_sum_exp, const float* d_o, std::span<const int64_t> starts, float* dq,
                        float* dk, float* dv);
+size_t AttentionBackwardScratchBytes(int64_t tokens, int head_dim);  // of each thread; tokens: of the longest sequence
 
 // ------------------------------------------------------------------------------------------------ log-probs and
 // sampling

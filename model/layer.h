@@ -75,6 +75,10 @@ void LayerBackward(const ComputeWeights::Impl& weights, int layer, const LayerBa
                    const LayerActivations& activations, const LayerScratch& scratch, const LayerGradients& gradients,
                    float* dx);
 
+// Rows of logits that stand in memory at a time while training. A function of the vocabulary alone, so that gradients
+// never depend on the batch around a row.
+int64_t LogitRows(int64_t vocab);
+
 // out[i] = x[rows[i]], rows of `width`.
 void GatherRows(const float* x, std::span<const int64_t> rows, int64_t width, float* out);
 

@@ -156,6 +156,8 @@ class TrainingModel {
   void Backward(std::span<const float> d_logprob, std::span<const float> d_entropy, FlatTensor* gradients);
   // Bytes of activations that Forward(keep) holds per token, for memory planning.
   size_t ActivationBytesPerToken() const;
+  // Bytes of all buffers that it holds now: they grow to the largest batch and stay.
+  size_t size_bytes() const;
 
  private:
   struct Impl;

@@ -5,20 +5,13 @@
 #include "base/check.h"
 #include "model/compute_weights.h"
 #include "model/layer.h"
+#include "model/memory_plan.h"
 
 namespace hone::model {
 
 using kernels::AlignedBuffer;
 
 namespace {
-
-// Logits stand in memory for so many entries at a time: 64 MiB, less than a large model's vocabulary times its batch,
-// enough rows that the pass over the LM head's gradient is cheap beside the products.
-constexpr int64_t kLogitEntries = int64_t{16} << 20;
-constexpr int64_t kMinLogitRows = 128;
-
-// A function of the vocabulary alone, so that gradients never depend on the batch around a row.
-int64_t LogitRows(int64_t vocab) { return std::max(kMinLogitRows, kLogitEntries / vocab / 128 * 128); }
 
 // One layer's kept activations.
 struct KeptLayer {
@@ -31,6 +24,14 @@ struct KeptLayer {
 };
 
 }  // namespace
+
+int64_t LogitRows(int64_t vocab) {
+  // 64 MiB: less than a large model's vocabulary times its batch, enough rows that the pass over the LM head's gradient
+  // is cheap beside the products.
+  constexpr int64_t kLogitEntries = int64_t{16} << 20;
+  constexpr int64_t kMinLogitRows = 128;
+  return std::max(kMinLogitRows, kLogitEntries / vocab / 128 * 128);
+}
 
 struct TrainingModel::Impl {
   Impl(const kernels::KernelContext& context, const ComputeWeights& compute_weights)
@@ -316,9 +317,28 @@ void TrainingModel::Backward(std::span<const float> d_logprob, std::span<const f
 }
 
 size_t TrainingModel::ActivationBytesPerToken() const {
+  return static_cast<size_t>(model::ActivationBytesPerToken(impl_->weights.config));
+}
+
+size_t TrainingModel::size_bytes() const {
   const Impl& m = *impl_;
-  const int64_t layer = 2 * m.d + m.qkv_width + m.q_width + m.weights.config.heads + 2 * m.f;
-  return (m.weights.config.layers * layer + 2 * m.d) * sizeof(float);
+  size_t floats = 0;
+  const auto add_layer = [&](const KeptLayer& layer) {
+    for (const auto* buffer :
+         {&layer.x, &layer.qkv, &layer.attention, &layer.log_sum_exp, &layer.middle, &layer.gate_up}) {
+      floats += buffer->capacity();
+    }
+  };
+  for (const KeptLayer& layer : m.kept) add_layer(layer);
+  add_layer(m.plain);
+  for (const auto* buffer :
+       {&m.kept_final, &m.kept_hidden, &m.log_normalizer, &m.kept_entropy, &m.plain_out, &m.plain_hidden,
+        &m.normed,     &m.rotated,     &m.attention_out,  &m.swiglu,       &m.logits,    &m.dx,
+        &m.d_hidden,   &m.d_normed,    &m.inverse_rms,    &m.d_rotated,    &m.d_qkv,     &m.d_attention,
+        &m.d_picked,   &m.d_swiglu,    &m.d_gate_up}) {
+    floats += buffer->capacity();
+  }
+  return floats * sizeof(float) + m.kv.capacity();
 }
 
 }  // namespace hone::model

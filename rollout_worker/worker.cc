@@ -74,10 +74,7 @@ struct Worker::Impl {
       : options(o),
         ctx(std::move(context)),
         channel(CreateChannel(o.coordinator)),
-        model(*ctx, {.page_tokens = o.page_tokens,
-                     .kv_cache_bytes = int64_t{o.kv_memory_mib} << 20,
-                     .max_batch_sequences = o.max_sequences,
-                     .max_batch_tokens = std::max(kMinMaxBatchTokens, 2 * o.max_sequences)}),
+        model(*ctx, EngineOptions(o)),
         service([this] { leases.Wake(); }, [this](DType dtype) { return ctx->NumericsKey(dtype); }) {}
 
   absl::Status Start();
@@ -118,6 +115,13 @@ struct Worker::Impl {
   grpc::ClientContext* lease_call = nullptr;  // guarded by lease_mutex
   std::thread lease_thread;
 };
+
+engine::Engine::Options Worker::EngineOptions(const Options& options) {
+  return {.page_tokens = options.page_tokens,
+          .kv_cache_bytes = int64_t{options.kv_memory_mib} << 20,
+          .max_batch_sequences = options.max_sequences,
+          .max_batch_tokens = std::max(kMinMaxBatchTokens, 2 * options.max_sequences)};
+}
 
 Worker::Worker(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "rollout_worker/engine/engine.h"
 
 namespace hone {
 
@@ -29,6 +30,8 @@ class Worker {
     int max_sequences = 256;   // in flight at once
     int page_tokens = 64;
   };
+  // The engine that a worker of these options runs.
+  static engine::Engine::Options EngineOptions(const Options& options);
   // INVALID_ARGUMENT: an option out of range (named); UNAVAILABLE: the port is in use.
   static absl::StatusOr<std::unique_ptr<Worker>> Create(const Options& options);
   ~Worker();

@@ -4,6 +4,7 @@
 #include "cli/commands/commands.h"
 #include "cli/control_client.h"
 #include "cli/exit_codes.h"
+#include "cli/memory_report.h"
 #include "cli/output.h"
 #include "cli/run_file.h"
 #include "cli/watch.h"
@@ -34,7 +35,7 @@ int RunRun(const Args& args) {
       {"hone run recipes/quickstart.yaml --wait", "hone run recipes/quickstart.yaml --set stages.zero.rl.steps=20",
        "hone run recipes/quickstart.yaml --dry-run"});
   flags.Add("set", &overrides, "a.b=v, changes a field; may be given several times");
-  flags.Add("dry-run", &dry_run, "print the resolved file, its hash and what would run; start nothing");
+  flags.Add("dry-run", &dry_run, "print the resolved file, its hash, what would run and the memory it takes; start nothing");
   flags.Add("wait", &wait, "watch until it ends; the exit code is the run's");
   flags.Add("output", &output, "table or json");
   AddCoordinatorFlag(&flags, &coordinator);
@@ -45,13 +46,15 @@ int RunRun(const Args& args) {
   const absl::StatusOr<v1::RunSpec> spec = LoadRunFile(files[0], overrides);
   if (!spec.ok()) return Fail(spec.status());
   if (dry_run) {
+    const v1::MemoryPlan memory = MakeMemoryPlan(*spec, ThisMachine());
     if (output == "json") {
       v1::ResolveRunResponse response;
       *response.mutable_spec() = *spec;
       response.set_spec_hash(RunHash(*spec));
+      *response.mutable_memory_plan() = memory;
       Print(ToJson(response, true) + "\n");
     } else {
-      Print(DryRunText(*spec));
+      Print(DryRunText(*spec, memory));
     }
     return kExitOk;
   }

@@ -217,6 +217,10 @@ void AttentionBackward(const KernelContext& ctx, DType dtype, int heads, int kv_
   });
 }
 
+size_t AttentionBackwardScratchBytes(int64_t tokens, int head_dim) {
+  return cpu::AttentionBackwardScratch(tokens, head_dim) * sizeof(float);
+}
+
 namespace cpu {
 
 size_t AttentionScratch(int rows, int head_dim) {

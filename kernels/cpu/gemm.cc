@@ -18,6 +18,11 @@ constexpr int64_t kColumnUnit = 96;  // a multiple of every path's tile width
 
 }  // namespace
 
+size_t GemmScratchBytes(int64_t m, int64_t k, DType dtype) {
+  // Paths that multiply rounded values in fp32 keep them as floats: twice what a path with bf16 products takes.
+  return dtype == DType::kF32 ? 0 : static_cast<size_t>(RoundUp(m, 16) * 2 * cpu::Bf16Steps(k)) * sizeof(float);
+}
+
 void Gemm(const KernelContext& ctx, const float* a, int64_t lda, int64_t m, const PackedMatrix& w, const float* bias,
           bool accumulate, float* c, int64_t ldc) {
   const int64_t n = w.n(), k = w.k();

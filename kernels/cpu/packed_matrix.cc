@@ -21,6 +21,10 @@ PackedMatrix::~PackedMatrix() = default;
 PackedMatrix::PackedMatrix(PackedMatrix&&) noexcept = default;
 PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
 
+size_t PackedMatrix::SizeBytes(int64_t n, int64_t k, DType dtype) {
+  return static_cast<size_t>(CeilDiv(n, 16) * StepsOf(k, dtype) * 16) * 4;
+}
+
 size_t PackedMatrix::size_bytes() const { return storage_.size(); }
 const void* PackedMatrix::data() const { return storage_.data(); }
 
@@ -30,7 +34,7 @@ void PackedMatrix::Pack(const KernelContext& ctx, const float* w, int64_t n, int
   k_ = k;
   dtype_ = dtype;
   const int64_t steps = StepsOf(k, dtype), panels = CeilDiv(n, 16), panel_dwords = steps * 16;
-  storage_.Resize(static_cast<size_t>(panels * panel_dwords) * 4);
+  storage_.Resize(SizeBytes(n_, k_, dtype));
   const cpu::KernelTable& table = cpu::TableOf(ctx);
   ctx.pool().ParallelFor(panels, cpu::GrainFor(panel_dwords), [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
@@ -52,7 +56,7 @@ void PackedMatrix::PackTransposed(const KernelContext& ctx, const float* w, int6
   k_ = n;
   dtype_ = dtype;
   const int64_t steps = StepsOf(n, dtype), panels = CeilDiv(k, 16), panel_dwords = steps * 16;
-  storage_.Resize(static_cast<size_t>(panels * panel_dwords) * 4);
+  storage_.Resize(SizeBytes(n_, k_, dtype));
   const cpu::KernelTable& table = cpu::TableOf(ctx);
   const int64_t groups = CeilDiv(panels, cpu::kPackedPanels);
   ctx.pool().ParallelFor(groups, cpu::GrainFor(cpu::kPackedPanels * panel_dwords), [&](int64_t begin, int64_t end) {

@@ -15,6 +15,12 @@ constexpr int64_t kChunkColumns = 192;
 
 }  // namespace
 
+size_t GemmWeightGradientScratchBytes(int64_t m, int64_t n, int64_t k) {
+  const int64_t rows = std::min(m, kRowBlock);
+  const int64_t steps = std::max(rows, cpu::Bf16Steps(rows));
+  return static_cast<size_t>((CeilDiv(n, 16) + CeilDiv(k, 16)) * steps * 16) * sizeof(float);
+}
+
 void GemmWeightGradient(const KernelContext& ctx, const float* dy, int64_t ld_dy, const float* x, int64_t ld_x,
                         int64_t m, int64_t n, int64_t k, DType dtype, float* dw) {
   HONE_CHECK(m >= 0 && ld_dy >= n && ld_x >= k)

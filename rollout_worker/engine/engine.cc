@@ -102,15 +102,7 @@ absl::Status CheckPrompt(const std::vector<int32_t>& prompt, const model::ModelC
   return CheckTokens("prompt", prompt, config.vocab_size);
 }
 
-int PageCount(const model::ModelConfig& config, kernels::DType dtype, const Engine::Options& options) {
-  const int64_t affordable =
-      options.kv_cache_bytes / static_cast<int64_t>(KvCache::BytesPerPage(config, dtype, options.page_tokens));
-  // Full contexts for the whole batch, a partial prompt page for each, and as much again as the scheduler computes
-  // ahead.
-  const int64_t context_pages = (int64_t{config.max_positions} + options.page_tokens - 1) / options.page_tokens + 1;
-  const int64_t useful = context_pages * options.max_batch_sequences * 5 / 4 + 1;
-  return static_cast<int>(std::min<int64_t>({affordable, useful, 1 << 24}));
-}
+int64_t LogitsTileRows(int64_t vocab) { return std::max<int64_t>(1, kLogitsTileFloats / vocab); }
 
 }  // namespace
 
@@ -153,6 +145,20 @@ struct Engine::Impl {
   std::vector<float> logprobs;
 };
 
+int64_t Engine::KvPageCount(const model::ModelConfig& config, kernels::DType dtype, const Options& options) {
+  const int64_t affordable =
+      options.kv_cache_bytes / static_cast<int64_t>(KvCache::BytesPerPage(config, dtype, options.page_tokens));
+  // Full contexts for the whole batch, a partial prompt page for each, and as much again as the scheduler computes
+  // ahead.
+  const int64_t context_pages = (int64_t{config.max_positions} + options.page_tokens - 1) / options.page_tokens + 1;
+  const int64_t useful = context_pages * options.max_batch_sequences * 5 / 4 + 1;
+  return std::min<int64_t>({affordable, useful, 1 << 24});
+}
+
+int64_t Engine::LogitsBytes(const model::ModelConfig& config) {
+  return LogitsTileRows(config.vocab_size) * config.vocab_size * static_cast<int64_t>(sizeof(float));
+}
+
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
@@ -167,7 +173,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const kernels::KernelCont
     return Refuse("max_batch_sequences", "1 or more", absl::StrCat(options.max_batch_sequences));
   const Scheduler::Options scheduling = {
       .page_tokens = options.page_tokens,
-      .page_count = PageCount(weights.config(), weights.dtype(), options),
+      .page_count = static_cast<int>(KvPageCount(weights.config(), weights.dtype(), options)),
       .max_batch_sequences = options.max_batch_sequences,
       .max_batch_tokens = std::max(options.max_batch_tokens, options.max_batch_sequences)};
   if (scheduling.page_count < 2) {
@@ -287,7 +293,7 @@ void Engine::Impl::GatherWork(const StepPlan& plan) {
 void Engine::Impl::DrawTokens() {
   const int64_t rows = static_cast<int64_t>(output_rows.size());
   const int64_t vocab = weights.config().vocab_size;
-  const int64_t tile_rows = std::max<int64_t>(1, kLogitsTileFloats / vocab);
+  const int64_t tile_rows = LogitsTileRows(vocab);
   size_t next = 0;
   for (int64_t first = 0; first < rows; first += tile_rows) {
     const int64_t count = std::min(tile_rows, rows - first);
@@ -432,7 +438,7 @@ absl::StatusOr<TokenScores> Engine::Score(const std::vector<int32_t>& prompt, co
 
 void Engine::Impl::ScoreRows(int64_t rows, const int32_t* targets, float temperature, TokenScores* scores) {
   const int64_t vocab = weights.config().vocab_size;
-  const int64_t tile_rows = std::max<int64_t>(1, kLogitsTileFloats / vocab);
+  const int64_t tile_rows = LogitsTileRows(vocab);
   for (int64_t first = 0; first < rows; first += tile_rows) {
     const int64_t count = std::min(tile_rows, rows - first);
     logits.Resize(static_cast<size_t>(count * vocab));

@@ -98,6 +98,11 @@ class Engine {
   Stats stats() const;
   const model::ModelConfig& config() const;
 
+  // Before there is an engine, for memory planning: the pages that its cache will have (fewer than 2: Create fails),
+  // and the most that it holds in logits.
+  static int64_t KvPageCount(const model::ModelConfig& config, kernels::DType dtype, const Options& options);
+  static int64_t LogitsBytes(const model::ModelConfig& config);
+
  private:
   struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);

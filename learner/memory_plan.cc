@@ -1,0 +1,85 @@
+#include "learner/memory_plan.h"
+
+#include <algorithm>
+
+#include "hone/v1/run.pb.h"
+#include "learner/packing.h"
+#include "model/memory_plan.h"
+
+namespace hone::learner {
+namespace {
+
+using kernels::DType;
+using model::ModelConfig;
+using model::TrainingBatch;
+
+// Sequences that one pass may see, and the longest of them in tokens.
+struct Load {
+  int64_t sequences = 0;
+  int64_t longest = 0;
+};
+
+int64_t Limited(int64_t limit, int64_t positions) { return limit > 0 ? std::min(limit, positions) : positions; }
+
+Load SupervisedLoad(const v1::SftStage& stage, const ModelConfig& config) {
+  return {.sequences = stage.batch_size(), .longest = Limited(stage.max_tokens(), config.max_positions)};
+}
+
+// Of one minibatch: groups are split in order, so the largest has one group more than the smallest.
+Load RlLoad(const v1::RlStage& stage, const ModelConfig& config) {
+  const int64_t minibatches = std::max(1, stage.minibatches());
+  const int64_t groups = (int64_t{stage.prompts_per_step()} + minibatches - 1) / minibatches;
+  const int64_t positions = config.max_positions;
+  const int64_t longest =
+      stage.max_prompt_tokens() > 0
+          ? std::min<int64_t>(positions, int64_t{stage.max_prompt_tokens()} + stage.sampling().max_new_tokens())
+          : positions;
+  return {.sequences = groups * stage.group_size(), .longest = longest};
+}
+
+// The largest micro-batch that PackMicroBatches can make of `load`. The last token of a sequence is not fed; all others
+// may predict.
+TrainingBatch LargestMicroBatch(const Load& load, const ModelConfig& config) {
+  const int64_t fed = std::max<int64_t>(1, load.longest - 1);
+  const int64_t budget = MicroBatchTokenBudget(static_cast<size_t>(model::ActivationBytesPerToken(config)));
+  const int64_t rows = std::min(load.sequences * fed, std::max(budget, fed));
+  return {.rows = rows, .predicted = rows, .sequences = std::min(load.sequences, rows)};
+}
+
+}  // namespace
+
+LearnerMemory PlanLearnerMemory(const v1::RunSpec& spec, const v1::StageSpec& stage, const ModelConfig& config,
+                                int threads) {
+  const DType dtype = spec.numerics().dtype() == v1::DTYPE_BF16 ? DType::kBf16 : DType::kF32;
+  LearnerMemory memory;
+  memory.masters = model::FlatTensorBytes(config);
+  memory.published = model::WeightVersionBytes(config, dtype);
+  const bool supervised = stage.has_pretrain() || stage.has_sft();
+  if (!supervised && !stage.has_rl()) return memory;
+
+  memory.published *= 2;
+  memory.compute_weights = model::PlanComputeWeights(config, dtype, /*for_training=*/true).total();
+  memory.gradients = memory.masters;
+  memory.moments = 2 * memory.masters;
+  const Load load = supervised ? SupervisedLoad(stage.has_pretrain() ? stage.pretrain() : stage.sft(), config)
+                               : RlLoad(stage.rl(), config);
+  const TrainingBatch kept = LargestMicroBatch(load, config);
+  TrainingBatch plain;
+  if (stage.has_rl()) {
+    // Old log-probs of later minibatches and of samples without a gradient, all of them at once.
+    const Load all = {.sequences = int64_t{stage.rl().prompts_per_step()} * stage.rl().group_size(),
+                      .longest = load.longest};
+    plain = LargestMicroBatch(all, config);
+  }
+  memory.micro_batch_tokens = kept.rows;
+  memory.activations = model::TrainingModelBytes(config, dtype, kept, plain);
+  memory.scratch =
+      model::TrainingScratchBytes(config, dtype, plain.rows > kept.rows ? plain : kept, load.longest, threads);
+  if (stage.has_rl() && stage.rl().algorithm().kl_coefficient() > 0) {
+    memory.reference = model::PlanComputeWeights(config, dtype, /*for_training=*/false).total() +
+                       model::TrainingModelBytes(config, dtype, {}, kept);
+  }
+  return memory;
+}
+
+}  // namespace hone::learner

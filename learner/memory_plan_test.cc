@@ -1,0 +1,104 @@
+#include "learner/memory_plan.h"
+
+#include <gtest/gtest.h>
+
+#include "learner/packing.h"
+#include "learner/policy.h"
+#include "learner/testing/tiny_world.h"
+#include "model/memory_plan.h"
+
+namespace hone::learner {
+namespace {
+
+v1::RunSpec SupervisedRun(int batch_size, int max_tokens) {
+  v1::RunSpec spec;
+  v1::SftStage* sft = spec.add_stages()->mutable_sft();
+  sft->set_batch_size(batch_size);
+  sft->set_max_tokens(max_tokens);
+  return spec;
+}
+
+v1::RunSpec RlRun(int prompts, int samples, int minibatches) {
+  v1::RunSpec spec;
+  v1::RlStage* rl = spec.add_stages()->mutable_rl();
+  rl->set_prompts_per_step(prompts);
+  rl->set_group_size(samples);
+  rl->set_minibatches(minibatches);
+  rl->set_max_prompt_tokens(20);
+  rl->mutable_sampling()->set_max_new_tokens(12);
+  return spec;
+}
+
+LearnerMemory Plan(const v1::RunSpec& spec, const model::ModelConfig& config) {
+  return PlanLearnerMemory(spec, spec.stages(0), config, 2);
+}
+
+TEST(LearnerMemoryTest, StatesFollowTheParameters) {
+  const model::ModelConfig config = TinyConfig();
+  const int64_t one = config.parameter_count() * 4;
+  v1::RunSpec spec = SupervisedRun(4, 33);
+  const LearnerMemory memory = Plan(spec, config);
+  EXPECT_EQ(memory.masters, one);
+  EXPECT_EQ(memory.gradients, one);
+  EXPECT_EQ(memory.moments, 2 * one);
+  EXPECT_EQ(memory.published, 2 * one);
+  EXPECT_EQ(memory.reference, 0);
+  EXPECT_EQ(memory.compute_weights, model::PlanComputeWeights(config, kernels::DType::kF32, true).total());
+  spec.mutable_numerics()->set_dtype(v1::DTYPE_BF16);
+  EXPECT_LT(Plan(spec, config).published, memory.published);
+  EXPECT_LT(Plan(spec, config).compute_weights, memory.compute_weights);
+
+  v1::RunSpec other;
+  other.add_stages()->mutable_export_();
+  EXPECT_EQ(Plan(other, config).total(), 2 * one);  // masters and what is served
+}
+
+TEST(LearnerMemoryTest, TheLargestMicroBatchIsThatOfPacking) {
+  model::ModelConfig config = TinyConfig();  // context 64
+  EXPECT_EQ(Plan(SupervisedRun(4, 33), config).micro_batch_tokens, 4 * 32);
+  EXPECT_EQ(Plan(SupervisedRun(4, 0), config).micro_batch_tokens, 4 * 63);
+  EXPECT_EQ(Plan(SupervisedRun(4, 500), config).micro_batch_tokens, 4 * 63);
+  EXPECT_EQ(Plan(RlRun(8, 4, 1), config).micro_batch_tokens, 32 * 31);
+  EXPECT_EQ(Plan(RlRun(8, 4, 3), config).micro_batch_tokens, 3 * 4 * 31);  // 8 groups in 3: the largest has 3
+  // More than the budget: what packing makes of sequences of that length is never more than is planned.
+  const int64_t budget = MicroBatchTokenBudget(static_cast<size_t>(model::ActivationBytesPerToken(config)));
+  EXPECT_EQ(Plan(SupervisedRun(100'000, 0), config).micro_batch_tokens, budget);
+  config.max_positions = static_cast<int32_t>(budget) * 2;
+  EXPECT_EQ(Plan(SupervisedRun(4, 0), config).micro_batch_tokens, budget * 2 - 1) << "one longer than the budget";
+}
+
+TEST(LearnerMemoryTest, AReferenceModelIsCountedWhereThereIsOne) {
+  const model::ModelConfig config = TinyConfig();
+  v1::RunSpec spec = RlRun(8, 4, 2);
+  const LearnerMemory without = Plan(spec, config);
+  spec.mutable_stages(0)->mutable_rl()->mutable_algorithm()->set_kl_coefficient(0.01);
+  const LearnerMemory with = Plan(spec, config);
+  EXPECT_GT(with.reference, model::PlanComputeWeights(config, kernels::DType::kF32, false).total());
+  EXPECT_EQ(with.total() - with.reference, without.total());
+}
+
+TEST(LearnerMemoryTest, AStepHoldsNoMoreThanIsPlanned) {
+  const model::ModelConfig config = TinyConfig();
+  const auto kernels = kernels::KernelContext::Create(2);
+  LoadedModel loaded{.config = config, .masters = model::RandomParameters(config, 3)};
+  Policy policy(*kernels, std::move(loaded), kernels::DType::kF32, {});
+  // As long as they may be, and just beyond whole pages: the case that is planned for.
+  std::vector<TrainingSequence> sequences(4);
+  std::vector<int32_t> order;
+  for (int32_t i = 0; i < 4; ++i) {
+    sequences[i].tokens.assign(34, 5);
+    for (int32_t p = 1; p < 34; ++p) sequences[i].targets.push_back(p);
+    order.push_back(i);
+  }
+  const auto batches = PackMicroBatches(sequences, order, policy.token_budget());
+  ASSERT_EQ(batches.size(), 1u);
+  const LearnerMemory memory = Plan(SupervisedRun(4, 34), config);
+  EXPECT_EQ(static_cast<int64_t>(batches[0].packed.tokens.size()), memory.micro_batch_tokens);
+  std::vector<float> logprobs, entropies;
+  policy.model().Forward(batches[0].packed, 1.0f, /*keep=*/true, &logprobs, &entropies);
+  policy.model().Backward(logprobs, {}, policy.gradients());
+  EXPECT_EQ(static_cast<int64_t>(policy.model().size_bytes()), memory.activations);
+}
+
+}  // namespace
+}  // namespace hone::learner
