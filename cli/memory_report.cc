@@ -137,7 +137,7 @@ void ConsiderWorker(const v1::RunSpec& spec, const v1::StageSpec& stage, const s
   const std::string dtype = NameOf(DTypeOf(spec));
   v1::MemoryPlan::Process process = NewProcess(stage, folder, config);
   AddPart(&process, "weights", memory.weights, dtype + ", packed; rotary tables");
-  AddPart(&process, "received_version", memory.received, dtype + ", while it is loaded");
+  AddPart(&process, "received_version", memory.received, dtype + ", and one tensor as fp32, while it is loaded");
   AddPart(&process, "kv_cache", memory.kv_cache, "--kv_memory_mib at its default, or less where that is enough");
   AddPart(&process, "activations", memory.activations, "of a step");
   *plan->mutable_rollout_worker() = std::move(process);

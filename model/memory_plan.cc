@@ -49,6 +49,12 @@ int64_t WeightVersionBytes(const ModelConfig& config, DType dtype) {
   return bytes;
 }
 
+int64_t LargestTensorBytes(const ModelConfig& config) {
+  int64_t largest = 0;
+  for (const ParameterInfo& entry : ParameterLayout(config).entries()) largest = std::max(largest, entry.size);
+  return largest * kFloat;
+}
+
 ComputeWeightsBytes PlanComputeWeights(const ModelConfig& config, DType dtype, bool for_training) {
   const Widths w(config);
   ComputeWeightsBytes bytes;

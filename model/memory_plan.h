@@ -18,6 +18,9 @@ int64_t FlatTensorBytes(const ModelConfig& config);
 // Matrices in `dtype`, norms and biases in fp32: how a version travels.
 int64_t WeightVersionBytes(const ModelConfig& config, kernels::DType dtype);
 
+// The largest parameter in fp32: what is in hand while weights pass one by one.
+int64_t LargestTensorBytes(const ModelConfig& config);
+
 struct ComputeWeightsBytes {
   int64_t packed = 0;   // ComputeWeights::size_bytes: packed matrices, transposed ones too for training
   int64_t rope = 0;     // cosines and sines of every position

@@ -37,6 +37,7 @@ TEST(MemoryPlanTest, WeightsAreCountedAsTheyAreHeld) {
       }
     }
     EXPECT_EQ(WeightVersionBytes(named.config, DType::kF32), FlatTensorBytes(named.config));
+    EXPECT_GE(LargestTensorBytes(named.config), int64_t{named.config.vocab_size} * named.config.hidden_size * 4);
     EXPECT_LT(WeightVersionBytes(named.config, DType::kBf16), FlatTensorBytes(named.config) * 6 / 10);
     EXPECT_GT(WeightVersionBytes(named.config, DType::kBf16), FlatTensorBytes(named.config) / 2);
   }

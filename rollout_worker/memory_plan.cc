@@ -11,7 +11,7 @@ WorkerMemory PlanWorkerMemory(const model::ModelConfig& config, kernels::DType d
                               const engine::Engine::Options& options, int64_t sequence_tokens) {
   WorkerMemory memory;
   memory.weights = model::PlanComputeWeights(config, dtype, /*for_training=*/false).total();
-  memory.received = model::WeightVersionBytes(config, dtype);
+  memory.received = model::WeightVersionBytes(config, dtype) + model::LargestTensorBytes(config);
   const int64_t pages = engine::Engine::KvPageCount(config, dtype, options);
   memory.kv_cache = pages * static_cast<int64_t>(model::KvCache::BytesPerPage(config, dtype, options.page_tokens));
   memory.kv_bytes_per_token = model::KvBytesPerToken(config, dtype);

@@ -12,7 +12,7 @@ namespace hone {
 // Bytes that are held at the same time. Not counted: the program itself, prompts and completions.
 struct WorkerMemory {
   int64_t weights = 0;
-  int64_t received = 0;  // a version as it came, while it is loaded
+  int64_t received = 0;  // a version as it came, while it is loaded, and one of its tensors as fp32
   int64_t kv_cache = 0;
   int64_t activations = 0;  // of a step with all the tokens that the options allow
   int64_t total() const { return weights + received + kv_cache + activations; }
