@@ -1,4 +1,5 @@
-// HONE_CHECK: for broken invariants only, never for input. A failure prints file, line, condition and message, then aborts.
+// HONE_CHECK: for broken invariants only, never for input. A failure prints file, line, condition and message, then
+// aborts.
 #pragma once
 
 #include <sstream>
@@ -22,10 +23,10 @@ struct CheckVoidify {
 
 }  // namespace hone::internal
 
-#define HONE_CHECK(condition)                  \
-  (condition) ? static_cast<void>(0)           \
-              : ::hone::internal::CheckVoidify() & \
-                    ::hone::internal::CheckFailure(__FILE__, __LINE__, #condition).stream()
+#define HONE_CHECK(condition) \
+  (condition)                 \
+      ? static_cast<void>(0)  \
+      : ::hone::internal::CheckVoidify() & ::hone::internal::CheckFailure(__FILE__, __LINE__, #condition).stream()
 #define HONE_CHECK_EQ(a, b) HONE_CHECK((a) == (b)) << "(" << (a) << " vs " << (b) << ") "
 #define HONE_CHECK_OK(expr) \
   if (auto hone_check_status_ = (expr); !hone_check_status_.ok()) HONE_CHECK(false) << hone_check_status_.ToString()

@@ -1,7 +1,8 @@
 // Named places where a test may kill the process, to prove that nothing acknowledged is lost there.
 //
-// HONE_CRASH_AT="name" or "name:N" in a process's environment makes it _exit(137), without unwinding or flushing, the first (or
-// N-th, counted from 1) time it passes HONE_CRASH_POINT("name"). Unset: one relaxed load. docs/durability.md lists every name.
+// HONE_CRASH_AT="name" or "name:N" in a process's environment makes it _exit(137), without unwinding or flushing, the
+// first (or N-th, counted from 1) time it passes HONE_CRASH_POINT("name"). Unset: one relaxed load. docs/durability.md
+// lists every name.
 #pragma once
 
 namespace hone {

@@ -13,7 +13,7 @@
 namespace hone {
 
 std::string JoinPath(std::string_view a, std::string_view b);
-bool FileExists(const std::string& path);       // regular file or anything else that stat finds
+bool FileExists(const std::string& path);  // regular file or anything else that stat finds
 bool DirectoryExists(const std::string& path);
 absl::StatusOr<uint64_t> FileSize(const std::string& path);
 // Creates `path` and its parents; existing directories are fine.
@@ -48,8 +48,8 @@ class MappedFile {
   size_t size_;
 };
 
-// An exclusive advisory lock on `path` (created if absent), held until destruction; the kernel frees it when the process dies.
-// FAILED_PRECONDITION if another process holds it.
+// An exclusive advisory lock on `path` (created if absent), held until destruction; the kernel frees it when the
+// process dies. FAILED_PRECONDITION if another process holds it.
 class FileLock {
  public:
   static absl::StatusOr<std::unique_ptr<FileLock>> Acquire(const std::string& path);

@@ -19,7 +19,9 @@ Sha256::Sha256() : impl_(std::make_unique<Impl>()) {
 }
 Sha256::~Sha256() = default;
 
-void Sha256::Update(std::string_view data) { HONE_CHECK_EQ(EVP_DigestUpdate(impl_->context, data.data(), data.size()), 1); }
+void Sha256::Update(std::string_view data) {
+  HONE_CHECK_EQ(EVP_DigestUpdate(impl_->context, data.data(), data.size()), 1);
+}
 
 std::string Sha256::FinishHex() {
   unsigned char digest[EVP_MAX_MD_SIZE];

@@ -1,7 +1,7 @@
 // Status helpers: the macros that Debian's Abseil lacks, and errno as a Status.
 //
-// Every boundary (file, RPC, device, config) returns absl::Status or absl::StatusOr. A message says what was expected, what
-// came, and which object it concerns.
+// Every boundary (file, RPC, device, config) returns absl::Status or absl::StatusOr. A message says what was expected,
+// what came, and which object it concerns.
 #pragma once
 
 #include <string_view>
@@ -13,8 +13,8 @@
 namespace hone {
 
 // The Status of `errno_value` (as left by a system call), with "<what>: <strerror>" as message.
-// ENOENT -> NOT_FOUND, EEXIST -> ALREADY_EXISTS, EACCES/EPERM -> PERMISSION_DENIED, ENOSPC/EDQUOT -> RESOURCE_EXHAUSTED,
-// EAGAIN/EWOULDBLOCK -> UNAVAILABLE, others -> INTERNAL.
+// ENOENT -> NOT_FOUND, EEXIST -> ALREADY_EXISTS, EACCES/EPERM -> PERMISSION_DENIED, ENOSPC/EDQUOT ->
+// RESOURCE_EXHAUSTED, EAGAIN/EWOULDBLOCK -> UNAVAILABLE, others -> INTERNAL.
 absl::Status ErrnoStatus(int errno_value, std::string_view what);
 
 // `status` with "<prefix>: " put before its message; OK stays OK.
@@ -22,8 +22,8 @@ absl::Status Annotate(const absl::Status& status, std::string_view prefix);
 
 }  // namespace hone
 
-#define HONE_RETURN_IF_ERROR(expr)                       \
-  do {                                                   \
+#define HONE_RETURN_IF_ERROR(expr)                                                     \
+  do {                                                                                 \
     if (::absl::Status hone_status_ = (expr); !hone_status_.ok()) return hone_status_; \
   } while (false)
 

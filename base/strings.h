@@ -1,5 +1,5 @@
-// The one bridge between std::string_view and Abseil's own string view (Debian builds Abseil with a distinct type), and the
-// few text helpers that several folders need.
+// The one bridge between std::string_view and Abseil's own string view (Debian builds Abseil with a distinct type), and
+// the few text helpers that several folders need.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,8 @@ std::string MendUtf8(std::string_view s);
 // Edit distance between `a` and `b` (insert, delete, replace, swap of neighbours each cost 1).
 int EditDistance(std::string_view a, std::string_view b);
 
-// The candidate nearest to `word` where it is near enough to be a likely typing error (distance at most 1 + size/4), else "".
+// The candidate nearest to `word` where it is near enough to be a likely typing error (distance at most 1 + size/4),
+// else "".
 std::string NearestName(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace hone

@@ -1,4 +1,5 @@
-// Child processes: start with arguments, environment and redirected output; wait, poll, signal. Used by `hone up` and tests.
+// Child processes: start with arguments, environment and redirected output; wait, poll, signal. Used by `hone up` and
+// tests.
 #pragma once
 
 #include <sys/types.h>
@@ -15,10 +16,10 @@
 namespace hone {
 
 struct SubprocessOptions {
-  std::vector<std::string> argv;            // argv[0] is the program's path (no PATH look-up)
-  std::map<std::string, std::string> env;   // added to the parent's environment
-  std::string output_path;                  // stdout and stderr are appended here; "" inherits the parent's
-  bool die_with_parent = true;              // the kernel sends SIGTERM when the parent dies
+  std::vector<std::string> argv;           // argv[0] is the program's path (no PATH look-up)
+  std::map<std::string, std::string> env;  // added to the parent's environment
+  std::string output_path;                 // stdout and stderr are appended here; "" inherits the parent's
+  bool die_with_parent = true;             // the kernel sends SIGTERM when the parent dies
 };
 
 // Owns one child. Destruction kills (SIGKILL) and reaps a child that still runs. Not thread-safe.

@@ -53,10 +53,10 @@ struct RowContext {
 
 // A row with the prompt column is prompt + completion, loss on the completion; one without it, but with the text
 // column, is text, loss on all of it. Both begin as a rollout's prompt does (model/tokenizer/prompt_frame.h): with the
-// tokenizer's prefix, which is never trained on, unless a chat template wrote the prompt. The end-of-sequence token is appended (stage.append_eos) unless it is there
-// already. NOT_FOUND: no such file. INVALID_ARGUMENT, with file and line: not UTF-8, not a JSON object, a column
-// missing or not a string, no token to train on, a token id that the model's vocabulary lacks, too long under
-// OVERLONG_POLICY_FAIL; with the file: no rows, or none short enough.
+// tokenizer's prefix, which is never trained on, unless a chat template wrote the prompt. The end-of-sequence token is
+// appended (stage.append_eos) unless it is there already. NOT_FOUND: no such file. INVALID_ARGUMENT, with file and
+// line: not UTF-8, not a JSON object, a column missing or not a string, no token to train on, a token id that the
+// model's vocabulary lacks, too long under OVERLONG_POLICY_FAIL; with the file: no rows, or none short enough.
 absl::StatusOr<SupervisedData> LoadSupervisedData(const v1::DatasetSpec& dataset, const v1::SftStage& stage,
                                                   const RowContext& context);
 

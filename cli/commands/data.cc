@@ -44,7 +44,8 @@ int RunDataMake(const Args& args) {
 int RunDataGet(const Args& args) {
   std::string out, from;
   FlagParser flags = MakeFlags(
-      "data get", "Fetches a public data set, checks it and writes it as prompt, answer and completion. Known: gsm8k, svamp.",
+      "data get",
+      "Fetches a public data set, checks it and writes it as prompt, answer and completion. Known: gsm8k, svamp.",
       {"hone data get gsm8k --out runs/gsm8k", "hone data get gsm8k --from /data --out runs/gsm8k"});
   flags.Add("out", &out, "the folder to write; required");
   flags.Add("from", &from, "a folder that holds the files, instead of the network; else $HONE_DATA");

@@ -35,7 +35,8 @@ int RunRun(const Args& args) {
       {"hone run recipes/quickstart.yaml --wait", "hone run recipes/quickstart.yaml --set stages.zero.rl.steps=20",
        "hone run recipes/quickstart.yaml --dry-run"});
   flags.Add("set", &overrides, "a.b=v, changes a field; may be given several times");
-  flags.Add("dry-run", &dry_run, "print the resolved file, its hash, what would run and the memory it takes; start nothing");
+  flags.Add("dry-run", &dry_run,
+            "print the resolved file, its hash, what would run and the memory it takes; start nothing");
   flags.Add("wait", &wait, "watch until it ends; the exit code is the run's");
   flags.Add("output", &output, "table or json");
   AddCoordinatorFlag(&flags, &coordinator);

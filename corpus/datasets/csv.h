@@ -14,9 +14,9 @@ struct CsvRecord {
   std::vector<std::string> fields;
 };
 
-// The records of `text`: fields divided by commas, records by line ends (\n or \r\n); a quoted field may hold both, and a
-// quote as two. INVALID_ARGUMENT "<line>: ..." for a quote inside an unquoted field, text after a closing quote, or a quote
-// that is never closed.
+// The records of `text`: fields divided by commas, records by line ends (\n or \r\n); a quoted field may hold both, and
+// a quote as two. INVALID_ARGUMENT "<line>: ..." for a quote inside an unquoted field, text after a closing quote, or a
+// quote that is never closed.
 absl::StatusOr<std::vector<CsvRecord>> ParseCsv(std::string_view text);
 
 }  // namespace hone::corpus::internal

@@ -80,8 +80,7 @@ absl::StatusOr<std::string> Convert(const DatasetPart& part, const std::string& 
     json["id"] = absl::StrCat(part.prefix, written++);
     json["prompt"] = row.prompt;
     json["answer"] = row.answer;
-    json["completion"] =
-        absl::StrCat("<think>\n", row.solution, "\n</think>\n<answer> ", row.answer, " </answer>");
+    json["completion"] = absl::StrCat("<think>\n", row.solution, "\n</think>\n<answer> ", row.answer, " </answer>");
     absl::StrAppend(&out, json.dump(-1, ' ', false, Json::error_handler_t::replace), "\n");
   }
   if (written != part.rows) {
@@ -121,7 +120,8 @@ const std::vector<DatasetEntry>& KnownDatasets() {
            {"gsm8k_test.jsonl", "ce35cb0a9a91d71b18226a8112dc6e49be41b189ceeb72021391c73630f6fd23", kProblemJsonl}}}},
         {"svamp",
          "MIT, Copyright (c) 2021 Arkil Patel; problems of ASDiv in the training part: CC BY-NC 4.0",
-         "github.com/arkilpatel/SVAMP (Patel et al., arXiv:2103.07191): MAWPS and ASDiv-A in two halves, and SVAMP itself",
+         "github.com/arkilpatel/SVAMP (Patel et al., arXiv:2103.07191): MAWPS and ASDiv-A in two halves, and SVAMP "
+         "itself",
          {{"train.jsonl",
            "svamp/train/",
            DatasetShare::kEvenHash,
@@ -161,8 +161,7 @@ absl::Status GetDataset(const DatasetEntry& entry, const std::string& from_dir, 
     const DatasetFile& file = from_dir.empty() ? part.published : part.local;
     const std::string name = from_dir.empty() ? file.name : JoinPath(from_dir, file.name);
     const std::string out_path = JoinPath(out_dir, part.output);
-    const absl::StatusOr<std::string> text =
-        from_dir.empty() ? Download(name, out_path + ".download") : ReadFile(name);
+    const absl::StatusOr<std::string> text = from_dir.empty() ? Download(name, out_path + ".download") : ReadFile(name);
     if (!text.ok()) return text.status();
     HONE_RETURN_IF_ERROR(CheckHash(name, *text, file.sha256));
     HONE_ASSIGN_OR_RETURN(const std::string converted, Convert(part, name, *text, file.form));

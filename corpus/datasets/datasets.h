@@ -22,12 +22,12 @@ struct DatasetFile {
   DatasetForm form = DatasetForm::kGsm8k;
 };
 
-// Which of a file's problems a part takes. The halves go by the first byte of the SHA-256 of the problem's text, so that a problem is in
-// the same one wherever it stands.
+// Which of a file's problems a part takes. The halves go by the first byte of the SHA-256 of the problem's text, so
+// that a problem is in the same one wherever it stands.
 enum class DatasetShare { kWhole, kEvenHash, kOddHash };
 
-// One part of a data set: as its authors publish it, and as a file of a local folder (--from or $HONE_DATA). Each is checked by
-// SHA-256, and by the number of rows that it gives.
+// One part of a data set: as its authors publish it, and as a file of a local folder (--from or $HONE_DATA). Each is
+// checked by SHA-256, and by the number of rows that it gives.
 struct DatasetPart {
   std::string output;  // name of the file that is written, e.g. "train.jsonl"
   std::string prefix;  // of the rows' ids, e.g. "gsm8k/train/"

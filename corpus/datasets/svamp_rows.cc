@@ -1,8 +1,10 @@
-// The rows of SVAMP's experiment (Patel et al., arXiv:2103.07191): one-unknown word problems of MAWPS, ASDiv-A and SVAMP.
+// The rows of SVAMP's experiment (Patel et al., arXiv:2103.07191): one-unknown word problems of MAWPS, ASDiv-A and
+// SVAMP.
 //
 // A row gives the problem's text with places for its numbers ("number0"), the numbers, and an equation in prefix form
-// ("- number0 * number1 number2"). The working is the equation's operations, innermost first, one a line. Left out are rows
-// outside whole numbers (the file has them rounded), rows whose equation does not give their answer, and texts seen before.
+// ("- number0 * number1 number2"). The working is the equation's operations, innermost first, one a line. Left out are
+// rows outside whole numbers (the file has them rounded), rows whose equation does not give their answer, and texts
+// seen before.
 #include <cmath>
 #include <map>
 #include <optional>
@@ -34,7 +36,8 @@ std::optional<int64_t> WholeFromText(const std::string& text) {
 
 std::vector<std::string> Words(const std::string& text) { return absl::StrSplit(text, ' ', absl::SkipEmpty()); }
 
-// Evaluates prefix notation and writes down each operation. Nothing for an equation that is malformed or leaves the whole numbers.
+// Evaluates prefix notation and writes down each operation. Nothing for an equation that is malformed or leaves the
+// whole numbers.
 class Equation {
  public:
   Equation(const std::string& text, const std::vector<int64_t>& numbers) : tokens_(Words(text)), numbers_(numbers) {}

@@ -23,8 +23,8 @@ struct SourceFile {
 std::vector<SourceFile> ReadSources() {
   std::vector<SourceFile> files;
   const fs::path root(HONE_SOURCE_DIR);
-  for (const char* folder : {"base", "rpc", "kernels", "model", "weight_sync", "rollout_worker", "learner", "reward_server", "coordinator",
-                             "corpus", "cli", "tests", "bench"}) {
+  for (const char* folder : {"base", "rpc", "kernels", "model", "weight_sync", "rollout_worker", "learner",
+                             "reward_server", "coordinator", "corpus", "cli", "tests", "bench"}) {
     for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
       const std::string extension = entry.path().extension().string();
       if (extension != ".cc" && extension != ".h" && extension != ".cu" && extension != ".cuh") continue;
@@ -40,12 +40,13 @@ std::vector<SourceFile> ReadSources() {
 }
 
 bool IsTest(const std::string& path) {
-  return path.ends_with("_test.cc") || path.find("/testing") != std::string::npos || path.find("fuzz") != std::string::npos ||
-         path.find("/test_") != std::string::npos || path.find("bench") != std::string::npos;
+  return path.ends_with("_test.cc") || path.find("/testing") != std::string::npos ||
+         path.find("fuzz") != std::string::npos || path.find("/test_") != std::string::npos ||
+         path.find("bench") != std::string::npos;
 }
 
-// For each folder, the folders that it may include (docs/architecture.md). Tests of a folder may reach one floor further, as their
-// fakes need.
+// For each folder, the folders that it may include (docs/architecture.md). Tests of a folder may reach one floor
+// further, as their fakes need.
 const std::map<std::string, std::set<std::string>>& Allowed() {
   static const auto* allowed = new std::map<std::string, std::set<std::string>>{
       {"base", {"base"}},
@@ -58,14 +59,17 @@ const std::map<std::string, std::set<std::string>>& Allowed() {
       {"reward_server", {"reward_server", "rpc", "base", "hone"}},
       {"coordinator", {"coordinator", "rpc", "base", "hone"}},
       {"corpus", {"corpus", "model", "rpc", "base", "hone"}},
-      {"cli", {"cli", "corpus", "coordinator", "rollout_worker", "learner", "reward_server", "model", "kernels", "rpc", "base", "hone"}},
+      {"cli",
+       {"cli", "corpus", "coordinator", "rollout_worker", "learner", "reward_server", "model", "kernels", "rpc", "base",
+        "hone"}},
   };
   return *allowed;
 }
 
 TEST(HouseTest, FoldersIncludeOnlyLowerFloors) {
-  const std::set<std::string> ours = {"base",    "rpc",           "kernels",     "model",  "weight_sync", "rollout_worker",
-                                      "learner", "reward_server", "coordinator", "corpus", "cli",         "hone"};
+  const std::set<std::string> ours = {
+      "base",    "rpc",           "kernels",     "model",  "weight_sync", "rollout_worker",
+      "learner", "reward_server", "coordinator", "corpus", "cli",         "hone"};
   const std::regex include("^\\s*#include \"([a-z_0-9]+)/.*\"");
   int seen = 0;
   for (const SourceFile& file : ReadSources()) {
@@ -75,7 +79,8 @@ TEST(HouseTest, FoldersIncludeOnlyLowerFloors) {
       std::smatch match;
       if (!std::regex_search(file.lines[i], match, include) || ours.count(match[1]) == 0) continue;
       ++seen;
-      EXPECT_TRUE(allowed->second.count(match[1])) << file.path << ":" << i + 1 << ": " << file.folder << "/ may not include " << match[1] << "/";
+      EXPECT_TRUE(allowed->second.count(match[1]))
+          << file.path << ":" << i + 1 << ": " << file.folder << "/ may not include " << match[1] << "/";
     }
   }
   EXPECT_GT(seen, 100) << "the scan found hardly any include: it is broken";

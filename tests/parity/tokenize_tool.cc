@@ -1,8 +1,8 @@
 // Encodes and decodes texts for tokenizer_parity.py.
 // usage: tokenize_tool MODEL_FOLDER TEXTS.jsonl OUT.jsonl
 // Each line of TEXTS is a JSON string. Each line of OUT is {"ids", "ordinary", "from_start", "decoded", "no_special",
-// "streamed"}: the ids with special tokens parsed and without, the ids as a prompt begins (EncodeFromStart), the text of
-// the ids with special tokens and without, and what a StreamDecoder makes of them. Prints the seconds of loading and
+// "streamed"}: the ids with special tokens parsed and without, the ids as a prompt begins (EncodeFromStart), the text
+// of the ids with special tokens and without, and what a StreamDecoder makes of them. Prints the seconds of loading and
 // encoding, the bytes encoded, and the tokenizer's prefix and suffix as JSON.
 #include <chrono>
 #include <fstream>
