@@ -26,6 +26,20 @@ def run_rows(command):
     return {row["name"]: row for row in (rows["rows"] if isinstance(rows, dict) else rows)}
 
 
+TRAINING_PEERS = {"bf16": "PyTorch eager, bf16 autocast", "fp32": "PyTorch eager, fp32"}
+
+
+def worth_more(peers, dtypes, n):
+    """The dtypes that can still be the peer's best at more than n sequences: on a CPU without bf16 instructions one would take minutes a row."""
+    def slower(dtype, other):
+        return all(2 * peers[f"generate/{kind}/{n}/{dtype}"][0] < peers[f"generate/{kind}/{n}/{other}"][0] for kind in ("prefill", "decode"))
+
+    dropped = [dtype for dtype in dtypes if any(slower(dtype, other) for other in dtypes)]
+    for dtype in dropped:
+        print(f"transformers {dtype}: less than half another dtype's speed at {n} sequences; left out from here on", file=sys.stderr, flush=True)
+    return [dtype for dtype in dtypes if dtype not in dropped]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench_bin", required=True)
@@ -40,38 +54,48 @@ def main():
     threads = str(args.threads)
 
     ours, peers = {}, {}  # name -> list of medians, one for each round
-    peer_names = {}
 
     def note(table, name, value):
         table.setdefault(name, []).append(value)
 
+    def transformers_round(dtype, batches):
+        for line in run_json_lines([sys.executable, f"{here}/peers/transformers_generate.py", "--model", args.model, "--dtype", dtype,
+                                    "--batch", ",".join(map(str, batches)), "--repeat", "1", "--threads", threads]):
+            note(peers, f"generate/decode/{line['n']}/{dtype}", line["decode"][1])
+            note(peers, f"generate/prefill/{line['n']}/{dtype}", line["prefill"][1])
+
+    few, many = [n for n in batches if n <= 8], [n for n in batches if n > 8]
+    dtypes = ["bfloat16", "float32"]
     for turn in range(args.rounds):
-        rows = run_rows([f"{args.bench_bin}/bench_engine", "--model", args.model, "--dtype", "bf16", "--threads", threads, "--repeats", "1",
-                         "--largest", str(max(batches))])
-        for name, row in rows.items():
+        for name, row in run_rows([f"{args.bench_bin}/bench_engine", "--model", args.model, "--dtype", "bf16", "--threads", threads,
+                                   "--repeats", "1", "--largest", str(max(batches))]).items():
             note(ours, name, row["value"])
-        for dtype in ("bfloat16", "float32"):
-            for line in run_json_lines([sys.executable, f"{here}/peers/transformers_generate.py", "--model", args.model, "--dtype", dtype,
-                                        "--batch", args.batches, "--repeat", "1", "--threads", threads]):
-                note(peers, f"generate/decode/{line['n']}/{dtype}", line["decode"][1])
-                note(peers, f"generate/prefill/{line['n']}/{dtype}", line["prefill"][1])
-        rows = run_rows([f"{args.bench_bin}/bench_model", "--model", args.model, "--dtype", "bf16", "--threads", threads, "--only", "train",
-                         "--sequences", "8", "--length", "256", "--repeat", "3"])
-        for name, row in rows.items():
-            note(ours, name, row["value"])
-        line, = run_json_lines([sys.executable, f"{here}/peers/torch_train.py", "--model", args.model, "--mode", "amp", "--steps", "3",
-                                "--threads", threads])
-        note(peers, "train", line["train"][1])
+        if turn == 0 and few:
+            for dtype in dtypes:
+                transformers_round(dtype, few)
+            dtypes = worth_more(peers, dtypes, max(few))
+            if many:
+                for dtype in dtypes:
+                    transformers_round(dtype, many)
+        else:
+            for dtype in dtypes:
+                transformers_round(dtype, batches)
+        for dtype, mode in (("bf16", "amp"), ("fp32", "fp32")):
+            for name, row in run_rows([f"{args.bench_bin}/bench_model", "--model", args.model, "--dtype", dtype, "--threads", threads,
+                                       "--only", "train", "--sequences", "8", "--length", "256", "--repeat", "3"]).items():
+                note(ours, f"{name}/{dtype}", row["value"])
+                line, = run_json_lines([sys.executable, f"{here}/peers/torch_train.py", "--model", args.model, "--mode", mode, "--steps", "3",
+                                        "--seconds", "60", "--threads", threads])
+                note(peers, f"{name}/{dtype}", line["train"][1])
         print(f"round {turn + 1} of {args.rounds} done", file=sys.stderr, flush=True)
 
     out = []
     for name, values in ours.items():
-        if name.startswith("train"):
-            peer, peer_values = "PyTorch eager, bf16 autocast", peers["train"]
+        if name in peers:
+            peer, peer_values = TRAINING_PEERS[name.rsplit("/", 1)[1]], peers[name]
         else:
             # transformers' best dtype for this row.
-            candidates = {dtype: peers.get(f"{name}/{dtype}") for dtype in ("bfloat16", "float32")}
-            candidates = {dtype: v for dtype, v in candidates.items() if v}
+            candidates = {dtype: peers[f"{name}/{dtype}"] for dtype in ("bfloat16", "float32") if f"{name}/{dtype}" in peers}
             if not candidates:
                 continue
             dtype = max(candidates, key=lambda d: statistics.median(candidates[d]))

@@ -180,7 +180,7 @@ absl::Status ReadStream(v1::WeightService::Stub* stub, const WeightReceiver::Req
 }  // namespace
 
 std::shared_ptr<grpc::Channel> GrpcWeightReceiver::ChannelTo(const std::string& address) {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   if (channel_ == nullptr || address_ != address) {
     channel_ = CreateChannel(address);
     address_ = address;

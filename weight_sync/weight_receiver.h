@@ -3,10 +3,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "weight_sync/weight_channel.h"
 
 namespace grpc {
@@ -35,12 +34,12 @@ class GrpcWeightReceiver final : public WeightReceiver {
                            const WeightSnapshot& snapshot) override;
 
  private:
-  std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address);
 
   const uint64_t max_bytes_;
-  absl::Mutex mutex_;
-  std::string address_ ABSL_GUARDED_BY(mutex_);
-  std::shared_ptr<grpc::Channel> channel_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;  // guards what follows
+  std::string address_;
+  std::shared_ptr<grpc::Channel> channel_;
 };
 
 }  // namespace hone

@@ -3,13 +3,12 @@
 #include <grpcpp/support/status.h>
 
 #include <algorithm>
+#include <mutex>
 #include <set>
 #include <string>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "hone/v1/learner.grpc.pb.h"
 
 namespace hone {
@@ -76,25 +75,25 @@ class WeightServer::Service final : public v1::WeightService::Service {
                           absl::StrCat("version ", request->version(), ": expected content hash ",
                                        snapshot->content_hash(), ", got ", request->content_hash()));
     }
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     if (snapshot_ == snapshot) holders_.insert(request->member_id());
     return grpc::Status::OK;
   }
 
   void Publish(std::shared_ptr<const WeightSnapshot> snapshot) {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     snapshot_.swap(snapshot);
     holders_.clear();
   }
 
   int acknowledgements() const {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     return static_cast<int>(holders_.size());
   }
 
  private:
   std::shared_ptr<const WeightSnapshot> Current() const {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     return snapshot_;
   }
 
@@ -111,9 +110,9 @@ class WeightServer::Service final : public v1::WeightService::Service {
                         absl::StrCat("version ", version, " of run '", run, "' is not served here, but ", held));
   }
 
-  mutable absl::Mutex mutex_;
-  std::shared_ptr<const WeightSnapshot> snapshot_ ABSL_GUARDED_BY(mutex_);
-  std::set<std::string> holders_ ABSL_GUARDED_BY(mutex_);
+  mutable std::mutex mutex_;  // guards what follows
+  std::shared_ptr<const WeightSnapshot> snapshot_;
+  std::set<std::string> holders_;
 };
 
 WeightServer::WeightServer() : service_(std::make_unique<Service>()) {}

@@ -21,6 +21,7 @@ def main():
     parser.add_argument("--sequences", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no further step after so long; one is always measured")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -33,7 +34,9 @@ def main():
     forward = torch.compile(model) if args.compile else model
     seconds = []
     warm_up = 2 if args.compile else 1
-    for _ in range(args.steps + warm_up):
+    for step in range(args.steps + warm_up):
+        if step > warm_up and sum(seconds) > args.seconds:
+            break
         ids = torch.randint(10, model.config.vocab_size - 10, (args.sequences, args.tokens))
         begin = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=args.mode == "amp"):

@@ -14,35 +14,33 @@ FakeCoordinator::FakeCoordinator(v1::LearnerWork work) : work_(std::move(work)) 
 
 template <typename Request>
 grpc::Status FakeCoordinator::CheckEpoch(const Request& request) const {
-  mutex_.AssertHeld();
   if (request.learner_epoch() == epoch_) return grpc::Status::OK;
   return grpc::Status(grpc::StatusCode::ABORTED, absl::StrCat("epoch ", request.learner_epoch(), " is not ", epoch_));
 }
 
 FakeCoordinator::Record FakeCoordinator::record() const {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   return record_;
 }
 
 bool FakeCoordinator::AwaitFinished(absl::Duration timeout) const {
-  absl::MutexLock lock(&mutex_);
-  const auto finished = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return record_.finished.has_value(); };
-  return mutex_.AwaitWithTimeout(absl::Condition(&finished), timeout);
+  std::unique_lock lock(mutex_);
+  return finished_.wait_for(lock, absl::ToChronoMilliseconds(timeout), [this] { return record_.finished.has_value(); });
 }
 
 void FakeCoordinator::Reopen() {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   record_.finished.reset();
 }
 
 void FakeCoordinator::Fence() {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   ++epoch_;
 }
 
 grpc::Status FakeCoordinator::Register(grpc::ServerContext*, const v1::RegisterRequest* request,
                                        v1::RegisterResponse* response) {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   if (request->role() != v1::MEMBER_ROLE_LEARNER || request->numerics_keys_size() != 2) {
     return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "expected a learner with two numerics keys");
   }
@@ -62,7 +60,7 @@ grpc::Status FakeCoordinator::Heartbeat(grpc::ServerContext*, const v1::Heartbea
 grpc::Status FakeCoordinator::NextWork(grpc::ServerContext*, const v1::NextWorkRequest* request,
                                        v1::NextWorkResponse* response) {
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     if (grpc::Status status = CheckEpoch(*request); !status.ok()) return status;
     if (!record_.finished.has_value()) {
       *response->mutable_work() = work_;
@@ -79,7 +77,7 @@ grpc::Status FakeCoordinator::NextWork(grpc::ServerContext*, const v1::NextWorkR
 
 grpc::Status FakeCoordinator::PublishVersion(grpc::ServerContext*, const v1::PublishVersionRequest* request,
                                              v1::PublishVersionResponse* response) {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   if (grpc::Status status = CheckEpoch(*request); !status.ok()) return status;
   if (request->version().number() != work_.first_version() + request->step()) {
     return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "version number does not fit the step");
@@ -96,7 +94,7 @@ grpc::Status FakeCoordinator::PublishVersion(grpc::ServerContext*, const v1::Pub
 
 grpc::Status FakeCoordinator::AwaitRelease(grpc::ServerContext*, const v1::AwaitReleaseRequest* request,
                                            v1::AwaitReleaseResponse* response) {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   if (grpc::Status status = CheckEpoch(*request); !status.ok()) return status;
   record_.calls.push_back(absl::StrCat("release ", request->version() - work_.first_version()));
   response->set_directive(on_await_release ? on_await_release(request->version()) : v1::DIRECTIVE_CONTINUE);
@@ -127,7 +125,7 @@ grpc::Status FakeCoordinator::FetchBatch(grpc::ServerContext*, const v1::FetchBa
   std::string root_hash, address;
   bool journaled = false;
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     if (grpc::Status status = CheckEpoch(*request); !status.ok()) return status;
     record_.calls.push_back(absl::StrCat("fetch ", request->step()));
     first.set_directive(on_fetch_batch ? on_fetch_batch(request->step()) : v1::DIRECTIVE_CONTINUE);
@@ -150,7 +148,7 @@ grpc::Status FakeCoordinator::FetchBatch(grpc::ServerContext*, const v1::FetchBa
     groups = *std::move(made);
   }
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     if (!journaled) journal_.emplace(request->step(), std::move(groups));
     groups = journal_.at(request->step());
   }
@@ -167,7 +165,7 @@ grpc::Status FakeCoordinator::FetchBatch(grpc::ServerContext*, const v1::FetchBa
 
 grpc::Status FakeCoordinator::ReportStep(grpc::ServerContext*, const v1::ReportStepRequest* request,
                                          v1::ReportStepResponse* response) {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   if (grpc::Status status = CheckEpoch(*request); !status.ok()) return status;
   record_.calls.push_back(absl::StrCat("report ", request->step()));
   record_.metrics[request->step()] = {request->metrics().begin(), request->metrics().end()};
@@ -177,7 +175,7 @@ grpc::Status FakeCoordinator::ReportStep(grpc::ServerContext*, const v1::ReportS
 
 grpc::Status FakeCoordinator::ReportCheckpoint(grpc::ServerContext*, const v1::ReportCheckpointRequest* request,
                                                v1::ReportCheckpointResponse* response) {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   if (grpc::Status status = CheckEpoch(*request); !status.ok()) return status;
   record_.calls.push_back(absl::StrCat("checkpoint ", request->step()));
   record_.checkpoints[request->step()] = request->path();
@@ -190,9 +188,10 @@ grpc::Status FakeCoordinator::ReportCheckpoint(grpc::ServerContext*, const v1::R
 
 grpc::Status FakeCoordinator::FinishWork(grpc::ServerContext*, const v1::FinishWorkRequest* request,
                                          v1::FinishWorkResponse*) {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   if (grpc::Status status = CheckEpoch(*request); !status.ok()) return status;
   record_.finished = *request;
+  finished_.notify_all();
   return grpc::Status::OK;
 }
 

@@ -2,15 +2,16 @@
 // that the learner serves. What it has acknowledged survives any number of learners.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "hone/v1/coordinator.grpc.pb.h"
 #include "kernels/ops.h"
 #include "weight_sync/weight_receiver.h"
@@ -61,18 +62,19 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
   grpc::Status FinishWork(grpc::ServerContext*, const v1::FinishWorkRequest*, v1::FinishWorkResponse*) override;
 
   template <typename Request>
-  grpc::Status CheckEpoch(const Request& request) const;
+  grpc::Status CheckEpoch(const Request& request) const;  // mutex_ held
   absl::StatusOr<std::vector<v1::Group>> MakeGroups(int32_t step, const std::string& root_hash,
                                                     const std::string& address);
 
   const v1::LearnerWork work_;
   const std::unique_ptr<kernels::KernelContext> kernels_ = kernels::KernelContext::Create(1);
   GrpcWeightReceiver receiver_;
-  mutable absl::Mutex mutex_;
-  Record record_ ABSL_GUARDED_BY(mutex_);
-  std::map<int32_t, std::vector<v1::Group>> journal_ ABSL_GUARDED_BY(mutex_);  // by step
-  std::string address_ ABSL_GUARDED_BY(mutex_);
-  int64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  mutable std::mutex mutex_;  // guards what follows
+  mutable std::condition_variable finished_;
+  Record record_;
+  std::map<int32_t, std::vector<v1::Group>> journal_;  // by step
+  std::string address_;
+  int64_t epoch_ = 0;
 };
 
 }  // namespace hone::learner
