@@ -26,7 +26,7 @@ def run_rows(command):
     return {row["name"]: row for row in (rows["rows"] if isinstance(rows, dict) else rows)}
 
 
-TRAINING_PEERS = {"bf16": "PyTorch eager, bf16 autocast", "fp32": "PyTorch eager, fp32"}
+TRAINING_PEERS = {"bf16": "PyTorch eager, bf16 autocast", "f32": "PyTorch eager, fp32"}
 
 
 def worth_more(peers, dtypes, n):
@@ -80,7 +80,7 @@ def main():
         else:
             for dtype in dtypes:
                 transformers_round(dtype, batches)
-        for dtype, mode in (("bf16", "amp"), ("fp32", "fp32")):
+        for dtype, mode in (("bf16", "amp"), ("f32", "fp32")):
             for name, row in run_rows([f"{args.bench_bin}/bench_model", "--model", args.model, "--dtype", dtype, "--threads", threads,
                                        "--only", "train", "--sequences", "8", "--length", "256", "--repeat", "3"]).items():
                 note(ours, f"{name}/{dtype}", row["value"])

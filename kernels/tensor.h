@@ -9,6 +9,10 @@
 
 namespace hone::kernels {
 
+// Memory for `bytes` at an address that is a multiple of 64, on pages of 2 MiB where it is large and the system has
+// them. To be released by std::free. Throws std::bad_alloc.
+void* AllocateAligned(size_t bytes);
+
 // A 64-byte aligned array of trivially copyable T. Move-only. Contents are uninitialised after Resize that grows (NaN
 // hunting is the tests' business: they poison). Not thread-safe.
 template <typename T>
@@ -29,12 +33,9 @@ class AlignedBuffer {
   void Resize(size_t size) {
     if (size > capacity_) {
       std::free(data_);
-      const size_t bytes = (size * sizeof(T) + 63) / 64 * 64;
-      data_ = static_cast<T*>(std::aligned_alloc(64, bytes));
-      if (data_ == nullptr) {
-        capacity_ = size_ = 0;
-        throw std::bad_alloc();
-      }
+      data_ = nullptr;
+      capacity_ = size_ = 0;
+      data_ = static_cast<T*>(AllocateAligned(size * sizeof(T)));
       capacity_ = size;
     }
     size_ = size;

@@ -79,6 +79,14 @@ const KernelTable& TableOf(IsaPath path) {
   return baseline::kTable;
 }
 
+int64_t L2Bytes() {
+  static const int64_t bytes = [] {
+    const long size = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return size > 0 ? int64_t{size} : int64_t{512} << 10;
+  }();
+  return bytes;
+}
+
 float* Scratch(ScratchUse use, size_t floats) {
   thread_local AlignedBuffer<float> buffers[static_cast<int>(ScratchUse::kSample) + 1];
   AlignedBuffer<float>& buffer = buffers[static_cast<int>(use)];

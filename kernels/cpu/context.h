@@ -22,6 +22,10 @@ bool CpuHas(IsaPath path);
 enum class ScratchUse { kOperand, kGradientRows, kGradientColumns, kAttention, kPartials, kSample };
 float* Scratch(ScratchUse use, size_t floats);
 
+// Size of a core's second-level cache; 512 KiB where the system does not say. For splitting work: never shows in a
+// result.
+int64_t L2Bytes();
+
 inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
 

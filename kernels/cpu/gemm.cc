@@ -13,8 +13,14 @@ using cpu::RoundUp;
 
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr int64_t kInlineProducts = 400 * 1000;
-constexpr int64_t kRowChunk = 256;   // rows of A kept in L2 while the weight goes by
 constexpr int64_t kColumnUnit = 96;  // a multiple of every path's tile width
+
+// Rows of A, each of so many bytes, that stay in half of L2 while the weight goes by. Whole tiles on every path.
+int64_t RowChunk(int64_t row_bytes) {
+  constexpr int64_t kUnit = 96, kMost = 288;
+  const int64_t fit = cpu::L2Bytes() / 2 / std::max<int64_t>(row_bytes, 1);
+  return fit < kUnit ? kUnit / 2 : std::min(kMost, fit / kUnit * kUnit);
+}
 
 }  // namespace
 
@@ -49,21 +55,22 @@ void Gemm(const KernelContext& ctx, const float* a, int64_t lda, int64_t m, cons
     operand = rounded;
   }
 
-  const int64_t row_chunks = CeilDiv(m, kRowChunk);
+  const int64_t row_chunk = RowChunk(a_stride * static_cast<int64_t>(sizeof(float)));
+  const int64_t row_chunks = CeilDiv(m, row_chunk);
   const int64_t wanted = small ? 1 : CeilDiv(int64_t{4} * pool.threads(), row_chunks);
   const int64_t columns = std::max(kColumnUnit, RoundUp(CeilDiv(n, wanted), kColumnUnit));
   const int64_t column_chunks = CeilDiv(n, columns);
   const int64_t tasks = row_chunks * column_chunks;
   pool.ParallelFor(tasks, small ? tasks : 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t i = task / column_chunks * kRowChunk, j = task % column_chunks * columns;
+      const int64_t i = task / column_chunks * row_chunk, j = task % column_chunks * columns;
       cpu::GemmBlock block;
       block.a = static_cast<const float*>(operand) + i * a_stride;
       block.a_stride = a_stride;
       block.b = static_cast<const float*>(w.data()) + j * steps;
       block.b_panel_stride = steps * 16;
       block.b_step_stride = 16;
-      block.m = std::min(kRowChunk, m - i);
+      block.m = std::min(row_chunk, m - i);
       block.n = std::min(columns, n - j);
       block.steps = steps;
       block.c = c + i * ldc + j;
