@@ -37,9 +37,9 @@ std::array<uint32_t, 4> Philox4x32(uint64_t key, std::array<uint32_t, 4> counter
   return {c0, c1, c2, c3};
 }
 
-double SamplingUniform(uint64_t key, uint64_t group_id, uint32_t sample, uint32_t position) {
+double SamplingUniform(uint64_t key, uint64_t stream, uint32_t sample, uint32_t position) {
   const auto r =
-      Philox4x32(key, {position, sample, static_cast<uint32_t>(group_id), static_cast<uint32_t>(group_id >> 32)});
+      Philox4x32(key, {position, sample, static_cast<uint32_t>(stream), static_cast<uint32_t>(stream >> 32)});
   return ToUniform(static_cast<uint64_t>(r[1]) << 32 | r[0]);
 }
 

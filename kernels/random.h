@@ -11,9 +11,9 @@ namespace hone::kernels {
 // The ten-round block function.
 std::array<uint32_t, 4> Philox4x32(uint64_t key, std::array<uint32_t, 4> counter);
 
-// The uniform in [0, 1) with 53 bits that decides token `position` (0 = first sampled) of sample `sample` of group
-// `group_id`. `key` is StreamKey(run_seed, stage).
-double SamplingUniform(uint64_t key, uint64_t group_id, uint32_t sample, uint32_t position);
+// The uniform in [0, 1) with 53 bits that decides token `position` (0 = first sampled) of sample `sample` of the group
+// with the stream `stream`. `key` is StreamKey(run_seed, stage).
+double SamplingUniform(uint64_t key, uint64_t stream, uint32_t sample, uint32_t position);
 
 // A key from a seed and a purpose (a stage's name, "init", "shuffle", ...), so that streams never meet.
 uint64_t StreamKey(uint64_t seed, const char* purpose, uint64_t extra = 0);

@@ -31,7 +31,7 @@ Speed Measure(LocalModel* model, int sequences, int prompt_tokens, int new_token
   const int vocab = model->text().config.vocab_size;
   for (int i = 0; i < sequences; ++i) {
     engine::GroupRequest request;
-    request.id = static_cast<uint64_t>(i);
+    request.stream = static_cast<uint64_t>(i);
     request.sampling.temperature = 0;
     request.max_new_tokens = request.min_new_tokens = new_tokens;
     for (int t = 0; t < prompt_tokens; ++t)

@@ -95,7 +95,7 @@ absl::StatusOr<GenerateReport> Generate(LocalModel* model, const GenerateRequest
     absl::StatusOr<std::vector<int32_t>> prompt = EncodePrompt(model->text(), request, request.prompts[i]);
     absl::Status status = prompt.status();
     if (prompt.ok()) {
-      group.id = i;
+      group.stream = i;
       group.key = kernels::StreamKey(request.seed, "generate");
       group.samples = request.samples;
       group.prompt = *std::move(prompt);
@@ -113,7 +113,7 @@ absl::StatusOr<GenerateReport> Generate(LocalModel* model, const GenerateRequest
   const absl::Time start = absl::Now();
   const int64_t sampled_before = model->engine().stats().sampled_tokens;
   while (!model->engine().idle()) {
-    for (engine::GroupResult& result : model->engine().Step()) results.emplace(result.id, std::move(result));
+    for (engine::GroupResult& result : model->engine().Step()) results.emplace(result.stream, std::move(result));
     report.seconds = absl::ToDoubleSeconds(absl::Now() - start);
     report.sampled_tokens = model->engine().stats().sampled_tokens - sampled_before;
     if (progress) {

@@ -49,6 +49,7 @@ v1::Group GroupOf(const LeasedTask& leased, const model::FramedPrompt& prompt) {
   group.set_run(leased.context->run());
   group.set_stage(leased.context->stage());
   group.set_group_id(leased.task.group_id());
+  group.set_stream(leased.task.stream());
   group.set_attempt(leased.task.attempt());
   group.set_prompt_id(leased.task.prompt().id());
   group.mutable_prompt_tokens()->Add(prompt.tokens.begin(), prompt.tokens.end());
@@ -326,7 +327,7 @@ void Worker::Impl::StartTask(LeasedTask leased) {
   absl::Status status = prompt.status();
   if (status.ok()) {
     engine::GroupRequest request = MakeGroupRequest(leased.context->sampling(), prompt->tokens);
-    request.id = id;
+    request.stream = leased.task.stream();
     request.key = kernels::StreamKey(leased.context->run_seed(), leased.context->stage().c_str());
     request.samples = std::max(1, leased.context->group_size());
     const int max_new_tokens = request.max_new_tokens;
@@ -375,7 +376,7 @@ void Worker::Impl::Dispatch(engine::GroupResult result) {
   Generating work = std::move(it->second);
   generating.erase(it);
   work.group.set_generate_seconds(absl::ToDoubleSeconds(absl::Now() - work.start));
-  leases.StartFinishing(result.id);
+  leases.StartFinishing(work.group.group_id());
   finisher->Add({.group = std::move(work.group),
                  .context = work.leased.context,
                  .result = std::move(result),

@@ -268,7 +268,7 @@ class WorkerTest : public testing::Test {
   }
 
   // Publishes version `number` and opens `groups` groups at it.
-  void OpenVersion(int64_t number, int groups) {
+  void OpenVersion(int64_t number, int groups, uint64_t id_offset = 0) {
     const model::ModelConfig config = TinyConfig(model_);
     const model::FlatTensor masters = model::LivelyParameters(config, 100 + static_cast<uint64_t>(number));
     const auto snapshot = MakeSnapshot(*ctx_, config, masters, kernels::DType::kF32,
@@ -292,6 +292,8 @@ class WorkerTest : public testing::Test {
       v1::GroupTask task;
       task.set_context_id(context.context_id());
       task.set_group_id(static_cast<uint64_t>(number) * 1000 + static_cast<uint64_t>(g));
+      task.set_stream(task.group_id() + 7);
+      task.set_group_id(task.group_id() + id_offset);
       task.mutable_prompt()->set_id("p" + std::to_string(g));
       task.mutable_prompt()->set_prompt("w5 w6 w" + std::to_string(7 + g % 20));
       task.set_template_(v1::PROMPT_TEMPLATE_RAW);
@@ -307,6 +309,7 @@ class WorkerTest : public testing::Test {
     for (auto [id, group] : groups) {
       group.clear_attempt();
       group.clear_worker();
+      group.clear_group_id();
       group.clear_generate_seconds();
       group.clear_reward_seconds();
       content += group.SerializeAsString() + "\n";
@@ -350,6 +353,15 @@ TEST_F(WorkerTest, MakesScoresAndHandsInEachVersionsGroups) {
     }
   }
   EXPECT_TRUE(WIFEXITED(StopWorker(SIGTERM)));
+}
+
+TEST_F(WorkerTest, AGroupsStreamAndNotItsIdMakesItsTokens) {
+  OpenVersion(0, 4);
+  const std::string expected = Content(coordinator_.Await());
+  OpenVersion(0, 4, /*id_offset=*/500);
+  const auto groups = coordinator_.Await();
+  EXPECT_TRUE(groups.contains(500));
+  EXPECT_EQ(Content(groups), expected);
 }
 
 TEST_F(WorkerTest, KilledAnywhereTheSameGroupsComeIn) {

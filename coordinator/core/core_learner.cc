@@ -224,6 +224,7 @@ void Core::AddTask(const RunState& run, const std::string& group_stage, const Pr
   v1::GroupTask task;
   task.set_context_id(set->context.context_id());
   task.set_group_id(GroupId(run.name(), group_stage, prompt.id(), pick.visit, 0));
+  task.set_stream(SampleStream(group_stage, prompt.id(), pick.visit, 0));
   *task.mutable_prompt() = prompt;
   task.set_template_(source.prompt_template);
   if (source.system_prompt.has_value()) task.set_system_prompt(*source.system_prompt);

@@ -111,4 +111,9 @@ uint64_t GroupId(const std::string& run, const std::string& stage, const std::st
       Sha256Hex(run + "\n" + stage + "\n" + prompt_id + "\n" + std::to_string(visit) + "\n" + std::to_string(retry)));
 }
 
+uint64_t SampleStream(const std::string& stage, const std::string& prompt_id, int64_t visit, int64_t retry) {
+  return FirstEightBytes(
+      Sha256Hex(stage + "\n" + prompt_id + "\n" + std::to_string(visit) + "\n" + std::to_string(retry)));
+}
+
 }  // namespace hone::coordinator

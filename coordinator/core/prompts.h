@@ -81,4 +81,8 @@ std::vector<int32_t> ShuffledOrder(int32_t n, uint64_t seed, const std::string& 
 uint64_t GroupId(const std::string& run, const std::string& stage, const std::string& prompt_id, int64_t visit,
                  int64_t retry);
 
+// The same of "<stage>\n<prompt id>\n<visit>\n<retry>": the group's random numbers, which know nothing of the run's
+// name.
+uint64_t SampleStream(const std::string& stage, const std::string& prompt_id, int64_t visit, int64_t retry);
+
 }  // namespace hone::coordinator

@@ -85,6 +85,9 @@ TEST(GroupIdTest, IsTheFirstEightBytesOfTheHashLittleEndian) {
   EXPECT_EQ(GroupId("run", "stage", "prompt", 3, 0), expected);
   EXPECT_NE(GroupId("run", "stage", "prompt", 3, 1), expected);
   EXPECT_NE(GroupId("run", "stage/eval", "prompt", 3, 0), expected);
+  EXPECT_NE(SampleStream("stage", "prompt", 3, 0), expected);
+  EXPECT_NE(SampleStream("stage", "prompt", 3, 0), SampleStream("stage", "prompt", 3, 1));
+  EXPECT_NE(SampleStream("stage", "prompt", 3, 0), SampleStream("stage/eval", "prompt", 3, 0));
 }
 
 TEST(EvaluationOrderTest, TakesSourcesInOrderUpToTheLimit) {

@@ -30,7 +30,7 @@ struct Sequence {
 };
 
 struct Group {
-  uint64_t id = 0;
+  uint64_t stream = 0;
   uint64_t key = 0;
   size_t prompt_tokens = 0;
   kernels::SamplingParams sampling;
@@ -206,7 +206,7 @@ absl::StatusOr<int64_t> Engine::SubmitGroup(GroupRequest request) {
     return absl::FailedPreconditionError("stop: stop strings need a tokenizer");
   }
   Group group;
-  group.id = request.id;
+  group.stream = request.stream;
   group.key = request.key;
   group.prompt_tokens = request.prompt.size();
   group.sampling = request.sampling;
@@ -316,7 +316,7 @@ void Engine::Impl::DrawTile(std::span<const Draw> tile, int64_t first_row) {
       const Draw& draw = tile[static_cast<size_t>(i)];
       const Group& group = *draw.group;
       const size_t position = group.CompletionTokens(group.sequences[static_cast<size_t>(draw.sample)]);
-      const double uniform = kernels::SamplingUniform(group.key, group.id, static_cast<uint32_t>(draw.sample),
+      const double uniform = kernels::SamplingUniform(group.key, group.stream, static_cast<uint32_t>(draw.sample),
                                                       static_cast<uint32_t>(position));
       const bool ban = static_cast<int64_t>(position) < group.min_new_tokens;
       tokens[static_cast<size_t>(i)] = kernels::Sample(logits.data() + (draw.row - first_row) * vocab, vocab,
@@ -382,7 +382,7 @@ std::optional<FinishReason> Engine::Impl::Ends(const Group& group, Sequence* seq
 GroupResult Engine::Impl::TakeResult(int64_t handle) {
   const auto it = groups.find(handle);
   Group& group = it->second;
-  GroupResult result = {.handle = handle, .id = group.id};
+  GroupResult result = {.handle = handle, .stream = group.stream};
   for (Sequence& sequence : group.sequences) {
     sequence.tokens.erase(sequence.tokens.begin(),
                           sequence.tokens.begin() + static_cast<std::ptrdiff_t>(group.prompt_tokens));

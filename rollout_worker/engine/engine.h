@@ -1,6 +1,6 @@
 // The engine: samples completions of prompts by continuous batching over a paged KV cache.
 //
-// A token is a function of (weights, the sequence's own prefix, sampling, key, group id, sample, position) and of
+// A token is a function of (weights, the sequence's own prefix, sampling, key, stream, sample, position) and of
 // nothing else: not of what else is in the batch, of chunking, page size, cache size, preemption or threads. Log-probs
 // are equal, bit for bit, to those of model::TrainingModel at the same weights.
 #pragma once
@@ -24,8 +24,8 @@ namespace hone::engine {
 enum class FinishReason { kEndOfSequence, kStopString, kStopToken, kLength };
 
 struct GroupRequest {
-  uint64_t id = 0;   // group id: enters the random numbers, handed back
-  uint64_t key = 0;  // kernels::StreamKey(run seed, stage)
+  uint64_t stream = 0;  // enters the random numbers, handed back
+  uint64_t key = 0;     // kernels::StreamKey(run seed, stage)
   std::vector<int32_t> prompt;
   int samples = 1;
   kernels::SamplingParams sampling;
@@ -44,7 +44,7 @@ struct SampledCompletion {
 
 struct GroupResult {
   int64_t handle = 0;
-  uint64_t id = 0;
+  uint64_t stream = 0;
   std::vector<SampledCompletion> samples;
 };
 

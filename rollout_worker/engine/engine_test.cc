@@ -50,7 +50,7 @@ std::vector<model::ModelConfig> Configs() {
 GroupRequest RandomRequest(std::mt19937* random, uint64_t id) {
   const auto draw = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(*random); };
   GroupRequest request;
-  request.id = id;
+  request.stream = id;
   request.key = kernels::StreamKey(5, "rl");
   request.prompt = model::RandomTokens(random, draw(1, 50), kVocab);
   request.samples = draw(1, 5);
@@ -72,7 +72,7 @@ std::map<uint64_t, GroupResult> RunAll(Engine* engine, const std::vector<GroupRe
     EXPECT_TRUE(handle.ok()) << handle.status();
   }
   while (!engine->idle()) {
-    for (GroupResult& result : engine->Step()) results.emplace(result.id, std::move(result));
+    for (GroupResult& result : engine->Step()) results.emplace(result.stream, std::move(result));
   }
   return results;
 }
@@ -121,8 +121,8 @@ TEST_P(EngineTest, CompanyChunksPagesBudgetAndThreadsLeaveNoTrace) {
     const auto together = RunAll(engine.get(), shuffled);
     ASSERT_EQ(together.size(), requests.size());
     for (const GroupRequest& request : requests) {
-      ExpectSame(alone.at(request.id), together.at(request.id),
-                 "setting " + std::to_string(s) + ", group " + std::to_string(request.id));
+      ExpectSame(alone.at(request.stream), together.at(request.stream),
+                 "setting " + std::to_string(s) + ", group " + std::to_string(request.stream));
     }
     preemptions += engine->stats().preemptions;
   }
@@ -142,7 +142,7 @@ TEST_P(EngineTest, LogProbsEqualTheLearnersAndScores) {
     std::vector<float> expected;
     model::PackedSequences batch;
     batch.starts.push_back(0);
-    for (const SampledCompletion& sample : results.at(request.id).samples) {
+    for (const SampledCompletion& sample : results.at(request.stream).samples) {
       std::vector<int32_t> all = request.prompt;
       all.insert(all.end(), sample.tokens.begin(), sample.tokens.end());
       for (size_t i = 0; i < all.size(); ++i) {
@@ -157,7 +157,7 @@ TEST_P(EngineTest, LogProbsEqualTheLearnersAndScores) {
     }
     std::vector<float> logprobs, entropies;
     learner.Forward(batch, temperature, false, &logprobs, &entropies);
-    EXPECT_EQ(logprobs, expected) << "group " << request.id;  // difference exactly 0
+    EXPECT_EQ(logprobs, expected) << "group " << request.stream;  // difference exactly 0
     compared += static_cast<int64_t>(logprobs.size());
   }
   EXPECT_GT(compared, 300);
@@ -216,11 +216,11 @@ class StopTest : public testing::Test {
         "");
     EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
     tokenizer_ = *std::move(tokenizer);
-    request_ = {.id = 1, .key = 2, .prompt = {5, 6, 7}, .samples = 16, .max_new_tokens = 60};
+    request_ = {.stream = 1, .key = 2, .prompt = {5, 6, 7}, .samples = 16, .max_new_tokens = 60};
   }
   GroupResult Run(const GroupRequest& request) {
     const auto engine = tiny_.MakeEngine({.page_tokens = 16, .max_batch_sequences = 16}, tokenizer_.get());
-    return std::move(RunAll(engine.get(), {request}).at(request.id));
+    return std::move(RunAll(engine.get(), {request}).at(request.stream));
   }
   absl::Status Refused(GroupRequest request) {
     return tiny_.MakeEngine({.page_tokens = 16})->SubmitGroup(std::move(request)).status();
