@@ -14,8 +14,16 @@ import tempfile
 
 
 def run_json_lines(command):
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
-    return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    """The JSON objects that a peer's script prints, one a line; each also goes to stderr as it comes, for these take minutes."""
+    objects = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("{"):
+                objects.append(json.loads(line))
+                print(line, end="", file=sys.stderr, flush=True)
+    if process.returncode != 0:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return objects
 
 
 def run_rows(command):
@@ -26,17 +34,19 @@ def run_rows(command):
     return {row["name"]: row for row in (rows["rows"] if isinstance(rows, dict) else rows)}
 
 
-TRAINING_PEERS = {"bf16": "PyTorch eager, bf16 autocast", "f32": "PyTorch eager, fp32"}
+TRAINING_PEERS = {"amp": "PyTorch eager, bf16 autocast", "fp32": "PyTorch eager, fp32"}
 
 
 def worth_more(peers, dtypes, n):
     """The dtypes that can still be the peer's best at more than n sequences: on a CPU without bf16 instructions one would take minutes a row."""
-    def slower(dtype, other):
-        return all(2 * peers[f"generate/{kind}/{n}/{dtype}"][0] < peers[f"generate/{kind}/{n}/{other}"][0] for kind in ("prefill", "decode"))
+    def seconds(dtype):  # of one prompt token and one new one
+        return sum(1 / peers[f"generate/{kind}/{n}/{dtype}"][0] for kind in ("prefill", "decode"))
 
-    dropped = [dtype for dtype in dtypes if any(slower(dtype, other) for other in dtypes)]
+    best = min(map(seconds, dtypes))
+    dropped = [dtype for dtype in dtypes if seconds(dtype) > 1.3 * best]
     for dtype in dropped:
-        print(f"transformers {dtype}: less than half another dtype's speed at {n} sequences; left out from here on", file=sys.stderr, flush=True)
+        print(f"transformers {dtype}: {seconds(dtype) / best:.1f} times as slow as its best dtype at {n} sequences; left out from here on",
+              file=sys.stderr, flush=True)
     return [dtype for dtype in dtypes if dtype not in dropped]
 
 
@@ -64,6 +74,12 @@ def main():
             note(peers, f"generate/decode/{line['n']}/{dtype}", line["decode"][1])
             note(peers, f"generate/prefill/{line['n']}/{dtype}", line["prefill"][1])
 
+    def train_peer(mode, sequences):
+        line, = run_json_lines([sys.executable, f"{here}/peers/torch_train.py", "--model", args.model, "--mode", mode, "--steps", "1",
+                                "--sequences", str(sequences), "--threads", threads])
+        return line
+
+    modes = list(TRAINING_PEERS)
     few, many = [n for n in batches if n <= 8], [n for n in batches if n > 8]
     dtypes = ["bfloat16", "float32"]
     for turn in range(args.rounds):
@@ -80,26 +96,28 @@ def main():
         else:
             for dtype in dtypes:
                 transformers_round(dtype, batches)
-        for dtype, mode in (("bf16", "amp"), ("f32", "fp32")):
+        if turn == 0:  # on two short sequences: what a mode needs minutes for is found out in one
+            probe = {mode: train_peer(mode, 2)["train"][1] for mode in modes}
+            modes = [mode for mode in modes if probe[mode] > max(probe.values()) / 1.3]
+            print(f"PyTorch's training on 2 x 256 tokens, tokens/s: {probe}; measured from here on: {modes}", file=sys.stderr, flush=True)
+        for dtype in ("bf16", "f32"):
             for name, row in run_rows([f"{args.bench_bin}/bench_model", "--model", args.model, "--dtype", dtype, "--threads", threads,
-                                       "--only", "train", "--sequences", "8", "--length", "256", "--repeat", "3"]).items():
+                                       "--only", "train", "--sequences", "8", "--length", "256", "--repeat", "1"]).items():
                 note(ours, f"{name}/{dtype}", row["value"])
-                line, = run_json_lines([sys.executable, f"{here}/peers/torch_train.py", "--model", args.model, "--mode", mode, "--steps", "3",
-                                        "--seconds", "60", "--threads", threads])
-                note(peers, f"{name}/{dtype}", line["train"][1])
+        for mode in modes:
+            note(peers, f"train/{mode}", train_peer(mode, 8)["train"][1])
         print(f"round {turn + 1} of {args.rounds} done", file=sys.stderr, flush=True)
 
     out = []
     for name, values in ours.items():
-        if name in peers:
-            peer, peer_values = TRAINING_PEERS[name.rsplit("/", 1)[1]], peers[name]
+        if name.startswith("train/"):
+            candidates = {label: peers[f"train/{mode}"] for mode, label in TRAINING_PEERS.items() if f"train/{mode}" in peers}
         else:
-            # transformers' best dtype for this row.
-            candidates = {dtype: peers[f"{name}/{dtype}"] for dtype in ("bfloat16", "float32") if f"{name}/{dtype}" in peers}
-            if not candidates:
-                continue
-            dtype = max(candidates, key=lambda d: statistics.median(candidates[d]))
-            peer, peer_values = f"transformers {dtype}", candidates[dtype]
+            candidates = {f"transformers {dtype}": peers[f"{name}/{dtype}"] for dtype in ("bfloat16", "float32") if f"{name}/{dtype}" in peers}
+        if not candidates:
+            continue
+        peer = max(candidates, key=lambda label: statistics.median(candidates[label]))  # the peer's best
+        peer_values = candidates[peer]
         value, peer_value = statistics.median(values), statistics.median(peer_values)
         out.append({"name": name, "value": value, "unit": "tokens/s", "min": min(values), "max": max(values), "peer": peer,
                     "peer_value": peer_value, "ratio": value / peer_value})

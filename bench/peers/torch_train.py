@@ -21,12 +21,12 @@ def main():
     parser.add_argument("--sequences", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no further step after so long; one is always measured")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     model = transformers.AutoModelForCausalLM.from_pretrained(
         args.model, dtype=torch.bfloat16 if args.mode == "bf16" else torch.float32, attn_implementation="sdpa").train()
     model.config.use_cache = False
@@ -34,9 +34,7 @@ def main():
     forward = torch.compile(model) if args.compile else model
     seconds = []
     warm_up = 2 if args.compile else 1
-    for step in range(args.steps + warm_up):
-        if step > warm_up and sum(seconds) > args.seconds:
-            break
+    for _ in range(args.steps + warm_up):
         ids = torch.randint(10, model.config.vocab_size - 10, (args.sequences, args.tokens))
         begin = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=args.mode == "amp"):

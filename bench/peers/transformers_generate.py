@@ -25,6 +25,7 @@ def main():
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     model = transformers.AutoModelForCausalLM.from_pretrained(
         args.model, dtype=getattr(torch, args.dtype), attn_implementation="sdpa").eval()
 
