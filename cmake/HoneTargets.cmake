@@ -38,9 +38,8 @@ function(hone_test NAME)
   endif()
   set_tests_properties(${NAME} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT})
   if(HONE_SANITIZE STREQUAL "thread")
-    # The system's gRPC, Protobuf and SQLite carry no instrumentation: what their code touches is not judged.
-    set_tests_properties(${NAME} PROPERTIES
-      ENVIRONMENT "TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1:second_deadlock_stack=1")
+    set_tests_properties(${NAME} PROPERTIES ENVIRONMENT
+      "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp:halt_on_error=1:second_deadlock_stack=1")
   endif()
 endfunction()
 
