@@ -17,7 +17,7 @@ if(HONE_SANITIZE)
   target_compile_options(hone_options INTERFACE -fsanitize=${HONE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(hone_options INTERFACE -fsanitize=${HONE_SANITIZE})
   if(HONE_SANITIZE STREQUAL "thread")
-    # With this macro Protobuf's headers give map fields another layout than the system's library has.
+    # With this macro Protobuf's headers give map fields another layout than the system's library has. For generated code too.
     add_compile_options(-U__SANITIZE_THREAD__)
   endif()
 endif()
