@@ -20,7 +20,7 @@ def run_json_lines(command):
         for line in process.stdout:
             if line.startswith("{"):
                 objects.append(json.loads(line))
-                print(line, end="", file=sys.stderr, flush=True)
+                progress(line.rstrip())
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, command)
     return objects
@@ -34,20 +34,116 @@ def run_rows(command):
     return {row["name"]: row for row in (rows["rows"] if isinstance(rows, dict) else rows)}
 
 
-TRAINING_PEERS = {"amp": "PyTorch eager, bf16 autocast", "fp32": "PyTorch eager, fp32"}
+def note(table, name, value):
+    table.setdefault(name, []).append(value)
 
 
-def worth_more(peers, dtypes, n):
-    """The dtypes that can still be the peer's best at more than n sequences: on a CPU without bf16 instructions one would take minutes a row."""
-    def seconds(dtype):  # of one prompt token and one new one
-        return sum(1 / peers[f"generate/{kind}/{n}/{dtype}"][0] for kind in ("prefill", "decode"))
+def progress(line):
+    print(line, file=sys.stderr, flush=True)
 
-    best = min(map(seconds, dtypes))
-    dropped = [dtype for dtype in dtypes if seconds(dtype) > 1.3 * best]
-    for dtype in dropped:
-        print(f"transformers {dtype}: {seconds(dtype) / best:.1f} times as slow as its best dtype at {n} sequences; left out from here on",
-              file=sys.stderr, flush=True)
-    return [dtype for dtype in dtypes if dtype not in dropped]
+
+TRAINING_PEERS = {"amp": "PyTorch eager, bf16 autocast", "fp32": "PyTorch eager, fp32"}  # mode of the script -> what it is
+SLOWER_IS_LEFT_OUT = 1.3  # a peer's mode that is this many times as slow as its best one is not measured further
+
+
+class Measurement:
+    """The rates of Hone (`ours`) and of its peers: name -> one median, in tokens/s, for each round."""
+
+    def __init__(self, bench_bin, model, threads, batches):
+        self.bench_bin, self.model, self.threads, self.batches = bench_bin, model, str(threads), batches
+        self.peer_scripts = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers")
+        self.generate_dtypes = ["bfloat16", "float32"]  # those of the peer that are still measured
+        self.train_modes = list(TRAINING_PEERS)
+        self.ours, self.peers = {}, {}
+
+    def round(self):
+        first = not self.peers
+        self.generate()
+        self.generate_peers(first)
+        if first:
+            self.choose_train_modes()
+        self.train()
+        self.train_peers()
+
+    def generate(self):
+        for name, row in self.bench("bench_engine", "--dtype", "bf16", "--repeats", "1", "--largest", str(max(self.batches))).items():
+            note(self.ours, name, row["value"])
+
+    def generate_peers(self, first):
+        few, many = [n for n in self.batches if n <= 8], [n for n in self.batches if n > 8]
+        if not (first and few):
+            return self.transformers(self.batches)
+        self.transformers(few)
+        self.choose_generate_dtypes(max(few))
+        if many:
+            self.transformers(many)
+
+    def choose_generate_dtypes(self, n):
+        """Keeps the dtypes that can still be the peer's best at more than n sequences: on a CPU without bf16 instructions one would take
+        minutes a row."""
+        def seconds(dtype):  # of one prompt token and one new one
+            return sum(1 / self.peers[f"generate/{kind}/{n}/{dtype}"][0] for kind in ("prefill", "decode"))
+
+        best = min(map(seconds, self.generate_dtypes))
+        for dtype in [dtype for dtype in self.generate_dtypes if seconds(dtype) > SLOWER_IS_LEFT_OUT * best]:
+            self.generate_dtypes.remove(dtype)
+            progress(f"transformers {dtype}: {seconds(dtype) / best:.1f} times as slow as its best dtype at {n} sequences; left out from here on")
+
+    def choose_train_modes(self):
+        """The same for training, found out on two short sequences."""
+        probe = {mode: self.torch_train(mode, 2)["train"][1] for mode in self.train_modes}
+        self.train_modes = [mode for mode in probe if probe[mode] > max(probe.values()) / SLOWER_IS_LEFT_OUT]
+        progress(f"PyTorch's training on 2 x 256 tokens, tokens/s: {probe}; measured from here on: {self.train_modes}")
+
+    def train(self):
+        for dtype in ("bf16", "f32"):
+            for name, row in self.bench("bench_model", "--dtype", dtype, "--only", "train", "--sequences", "8", "--length", "256",
+                                        "--repeat", "1").items():
+                note(self.ours, f"{name}/{dtype}", row["value"])
+
+    def train_peers(self):
+        for mode in self.train_modes:
+            note(self.peers, f"train/{mode}", self.torch_train(mode, 8)["train"][1])
+
+    def bench(self, program, *flags):
+        return run_rows([f"{self.bench_bin}/{program}", "--model", self.model, "--threads", self.threads, *flags])
+
+    def transformers(self, batches):
+        for dtype in self.generate_dtypes:
+            for line in self.peer("transformers_generate.py", "--dtype", dtype, "--batch", ",".join(map(str, batches)), "--repeat", "1"):
+                for kind in ("prefill", "decode"):
+                    note(self.peers, f"generate/{kind}/{line['n']}/{dtype}", line[kind][1])
+
+    def torch_train(self, mode, sequences):
+        line, = self.peer("torch_train.py", "--mode", mode, "--steps", "1", "--sequences", str(sequences))
+        return line
+
+    def peer(self, script, *flags):
+        return run_json_lines([sys.executable, f"{self.peer_scripts}/{script}", "--model", self.model, "--threads", self.threads, *flags])
+
+    def candidates(self, name):
+        """The peer's rates that `name` is compared with: label -> its rounds."""
+        if name.startswith("train/"):
+            names = {label: f"train/{mode}" for mode, label in TRAINING_PEERS.items()}
+        else:
+            names = {f"transformers {dtype}": f"{name}/{dtype}" for dtype in ("bfloat16", "float32")}
+        return {label: self.peers[name] for label, name in names.items() if name in self.peers}
+
+    def rows(self):
+        for name, values in self.ours.items():
+            candidates = self.candidates(name)
+            if not candidates:
+                continue
+            peer = max(candidates, key=lambda label: statistics.median(candidates[label]))  # the peer's best
+            value, peer_value = statistics.median(values), statistics.median(candidates[peer])
+            yield {"name": name, "value": value, "unit": "tokens/s", "min": min(values), "max": max(values), "peer": peer,
+                   "peer_value": peer_value, "ratio": value / peer_value}
+
+
+def print_table(rows):
+    print(f"{'':20s} {'Hone':>9s} {'min':>9s} {'max':>9s} {'peer':>9s} {'ratio':>6s}")
+    for row in rows:
+        print(f"{row['name']:20s} {row['value']:9.1f} {row['min']:9.1f} {row['max']:9.1f} {row['peer_value']:9.1f} {row['ratio']:6.2f}  {row['peer']}")
 
 
 def main():
@@ -59,74 +155,16 @@ def main():
     parser.add_argument("--batches", default="1,8,32,64")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     args = parser.parse_args()
-    batches = [int(n) for n in args.batches.split(",")]
-    here = os.path.dirname(os.path.abspath(__file__))
-    threads = str(args.threads)
 
-    ours, peers = {}, {}  # name -> list of medians, one for each round
-
-    def note(table, name, value):
-        table.setdefault(name, []).append(value)
-
-    def transformers_round(dtype, batches):
-        for line in run_json_lines([sys.executable, f"{here}/peers/transformers_generate.py", "--model", args.model, "--dtype", dtype,
-                                    "--batch", ",".join(map(str, batches)), "--repeat", "1", "--threads", threads]):
-            note(peers, f"generate/decode/{line['n']}/{dtype}", line["decode"][1])
-            note(peers, f"generate/prefill/{line['n']}/{dtype}", line["prefill"][1])
-
-    def train_peer(mode, sequences):
-        line, = run_json_lines([sys.executable, f"{here}/peers/torch_train.py", "--model", args.model, "--mode", mode, "--steps", "1",
-                                "--sequences", str(sequences), "--threads", threads])
-        return line
-
-    modes = list(TRAINING_PEERS)
-    few, many = [n for n in batches if n <= 8], [n for n in batches if n > 8]
-    dtypes = ["bfloat16", "float32"]
+    measurement = Measurement(args.bench_bin, args.model, args.threads, [int(n) for n in args.batches.split(",")])
     for turn in range(args.rounds):
-        for name, row in run_rows([f"{args.bench_bin}/bench_engine", "--model", args.model, "--dtype", "bf16", "--threads", threads,
-                                   "--repeats", "1", "--largest", str(max(batches))]).items():
-            note(ours, name, row["value"])
-        if turn == 0 and few:
-            for dtype in dtypes:
-                transformers_round(dtype, few)
-            dtypes = worth_more(peers, dtypes, max(few))
-            if many:
-                for dtype in dtypes:
-                    transformers_round(dtype, many)
-        else:
-            for dtype in dtypes:
-                transformers_round(dtype, batches)
-        if turn == 0:  # on two short sequences: what a mode needs minutes for is found out in one
-            probe = {mode: train_peer(mode, 2)["train"][1] for mode in modes}
-            modes = [mode for mode in modes if probe[mode] > max(probe.values()) / 1.3]
-            print(f"PyTorch's training on 2 x 256 tokens, tokens/s: {probe}; measured from here on: {modes}", file=sys.stderr, flush=True)
-        for dtype in ("bf16", "f32"):
-            for name, row in run_rows([f"{args.bench_bin}/bench_model", "--model", args.model, "--dtype", dtype, "--threads", threads,
-                                       "--only", "train", "--sequences", "8", "--length", "256", "--repeat", "1"]).items():
-                note(ours, f"{name}/{dtype}", row["value"])
-        for mode in modes:
-            note(peers, f"train/{mode}", train_peer(mode, 8)["train"][1])
-        print(f"round {turn + 1} of {args.rounds} done", file=sys.stderr, flush=True)
-
-    out = []
-    for name, values in ours.items():
-        if name.startswith("train/"):
-            candidates = {label: peers[f"train/{mode}"] for mode, label in TRAINING_PEERS.items() if f"train/{mode}" in peers}
-        else:
-            candidates = {f"transformers {dtype}": peers[f"{name}/{dtype}"] for dtype in ("bfloat16", "float32") if f"{name}/{dtype}" in peers}
-        if not candidates:
-            continue
-        peer = max(candidates, key=lambda label: statistics.median(candidates[label]))  # the peer's best
-        peer_values = candidates[peer]
-        value, peer_value = statistics.median(values), statistics.median(peer_values)
-        out.append({"name": name, "value": value, "unit": "tokens/s", "min": min(values), "max": max(values), "peer": peer,
-                    "peer_value": peer_value, "ratio": value / peer_value})
-    print(f"{'':20s} {'Hone':>9s} {'min':>9s} {'max':>9s} {'peer':>9s} {'ratio':>6s}")
-    for row in out:
-        print(f"{row['name']:20s} {row['value']:9.1f} {row['min']:9.1f} {row['max']:9.1f} {row['peer_value']:9.1f} {row['ratio']:6.2f}  {row['peer']}")
+        measurement.round()
+        progress(f"round {turn + 1} of {args.rounds} done")
+    rows = list(measurement.rows())
+    print_table(rows)
     os.makedirs(os.path.dirname(args.out), exist_ok=True)
     with open(args.out, "w") as f:
-        json.dump(out, f, indent=1)
+        json.dump(rows, f, indent=1)
         f.write("\n")
 
 

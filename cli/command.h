@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "rpc/flags.h"
+#include "base/flags.h"
 
 namespace hone::cli {
 

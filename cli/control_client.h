@@ -8,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/flags.h"
 #include "hone/v1/control.pb.h"
-#include "rpc/flags.h"
 
 namespace hone::cli {
 

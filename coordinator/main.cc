@@ -2,10 +2,10 @@
 #include <filesystem>
 #include <iostream>
 
+#include "base/flags.h"
 #include "base/logging.h"
 #include "coordinator/service/coordinator.h"
 #include "coordinator/service/services.h"
-#include "rpc/flags.h"
 #include "rpc/server.h"
 #include "rpc/signals.h"
 

@@ -1,7 +1,5 @@
 // Times the ops at the shapes of SmolLM2-135M (bf16) and of the small world (fp32).
 //
-//   bench_kernels [--threads N] [--path NAME] [--seconds S per row] [--filter TEXT] [--clock wall|cpu] [--json FILE]
-//
 // A row: median, fastest and slowest of repeated runs, the rate, and for products its share of the measured limit: the
 // same path's tiles on operands that stay in L1, all threads at once. Operands of memory-bound rows are larger than the
 // caches. JSON rows carry name, value, unit, min, max, peer, peer_value, ratio; the peer of a product is that limit.
@@ -16,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/flags.h"
 #include "kernels/cpu/context.h"
 #include "kernels/ops.h"
 
@@ -239,29 +238,20 @@ void Optimizer(Bench& bench, const KernelContext& ctx, int64_t n) {
 
 int Main(int argc, char** argv) {
   Options options;
-  for (int i = 1; i < argc; i += 2) {
-    const std::string flag = argv[i];
-    const char* value = i + 1 < argc ? argv[i + 1] : nullptr;
-    if (value != nullptr && flag == "--threads") {
-      options.threads = std::atoi(value);
-    } else if (value != nullptr && flag == "--path") {
-      options.path = value;
-    } else if (value != nullptr && flag == "--seconds") {
-      options.seconds = std::atof(value);
-    } else if (value != nullptr && flag == "--filter") {
-      options.filter = value;
-    } else if (value != nullptr && flag == "--clock") {
-      cpu_clock = std::string(value) == "cpu";
-    } else if (value != nullptr && flag == "--json") {
-      options.json = value;
-    } else {
-      std::fprintf(
-          stderr,
-          "usage: %s [--threads N] [--path NAME] [--seconds S] [--filter TEXT] [--clock wall|cpu] [--json FILE]\n",
-          argv[0]);
-      return 2;
-    }
-  }
+  std::string clock = "wall";
+  FlagParser flags("bench_kernels",
+                   "Measures the rate of every kernel at the shapes of SmolLM2-135M and of the small world.");
+  flags.Add("threads", &options.threads, "compute threads; 0 = one per core");
+  flags.Add("path", &options.path,
+            "instruction path: baseline, avx2, avx512, avx512bf16 or amxbf16; default the best one here");
+  flags.Add("seconds", &options.seconds, "measuring time of each row");
+  flags.Add("filter", &options.filter, "only rows whose name contains this");
+  flags.Add("clock", &clock, "wall, or cpu: the time that this program had a processor");
+  flags.Add("json", &options.json, "JSON file for the rows");
+  absl::Status status = flags.Parse(argc, argv);
+  if (status.ok() && clock != "wall" && clock != "cpu") status = absl::InvalidArgumentError("--clock: wall or cpu");
+  if (!status.ok()) return FlagParser::Exit(status);
+  cpu_clock = clock == "cpu";
   IsaPath path = KernelContext::BestPath();
   for (IsaPath candidate : cpu::kAllPaths) {
     if (options.path == cpu::TableOf(candidate).name && cpu::CpuHas(candidate)) path = candidate;

@@ -1,9 +1,9 @@
 // hone-learner: trains the models of a cluster's runs and serves their weights.
 #include <cstdio>
 
+#include "base/flags.h"
 #include "base/logging.h"
 #include "learner/learner.h"
-#include "rpc/flags.h"
 #include "rpc/signals.h"
 
 int main(int argc, char** argv) {

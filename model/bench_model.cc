@@ -1,9 +1,5 @@
 // Tokens per second of training and of generation, of a model folder or of random weights of a named shape.
 //
-//   bench_model [--model FOLDER | --shape small_world|smollm2] [--dtype f32|bf16] [--threads N] [--sequences N]
-//   [--length N]
-//               [--prompt N] [--new N] [--repeat N] [--only train|decode] [--out FILE]
-//
 // Training: forward, backward, AdamW and packing of new weights, --sequences of --length tokens a step. Generation: at
 // 1, 8, 32 and 64 sequences, a prompt of --prompt tokens in chunks of 512, then --new tokens by --repeat runs; every
 // step ends with log-probs and a draw for each sequence. A row gives median, least and most over the repeats, after one
@@ -13,12 +9,12 @@
 #include <cstring>
 #include <functional>
 #include <iostream>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/files.h"
+#include "base/flags.h"
 #include "model/formats/json.h"
 #include "model/model.h"
 
@@ -228,23 +224,25 @@ absl::Status WriteRows(const std::vector<Row>& rows, const std::string& path) {
 }
 
 absl::Status ParseOptions(int argc, char** argv, Options* options) {
-  const std::map<std::string, std::string*> texts = {{"--model", &options->model},
-                                                     {"--shape", &options->shape},
-                                                     {"--dtype", &options->dtype},
-                                                     {"--only", &options->only},
-                                                     {"--out", &options->out}};
-  const std::map<std::string, int*> numbers = {{"--threads", &options->threads}, {"--sequences", &options->sequences},
-                                               {"--length", &options->length},   {"--prompt", &options->prompt},
-                                               {"--new", &options->new_tokens},  {"--repeat", &options->repeat}};
-  for (int i = 1; i < argc; i += 2) {
-    if (i + 1 == argc) return absl::InvalidArgumentError(absl::StrCat(argv[i], ": expected a value"));
-    if (const auto text = texts.find(argv[i]); text != texts.end()) {
-      *text->second = argv[i + 1];
-    } else if (const auto number = numbers.find(argv[i]); number != numbers.end()) {
-      *number->second = std::max(1, std::atoi(argv[i + 1]));
-    } else {
-      return absl::InvalidArgumentError(absl::StrCat(argv[i], ": no such flag"));
-    }
+  FlagParser flags("bench_model", "Measures training and generation of a model folder or of random weights.");
+  flags.Add("model", &options->model, "Hugging Face folder; default random weights of --shape");
+  flags.Add("shape", &options->shape, "small_world or smollm2");
+  flags.Add("dtype", &options->dtype, "f32 or bf16");
+  flags.Add("only", &options->only, "train or decode; default both");
+  flags.Add("threads", &options->threads, "compute threads; 0 = one per core");
+  flags.Add("sequences", &options->sequences, "sequences of a training step; 0 = by shape");
+  flags.Add("length", &options->length, "tokens of each of them; 0 = by shape");
+  flags.Add("prompt", &options->prompt, "prompt tokens of a generation; 0 = by shape");
+  flags.Add("new", &options->new_tokens, "tokens generated after it; 0 = by shape");
+  flags.Add("repeat", &options->repeat, "measured runs for each row");
+  flags.Add("out", &options->out, "JSON file for the rows");
+  HONE_RETURN_IF_ERROR(flags.Parse(argc, argv));
+  if (options->repeat < 1) return absl::InvalidArgumentError("--repeat: at least 1");
+  for (const int size : {options->sequences, options->length, options->prompt, options->new_tokens}) {
+    if (size < 0) return absl::InvalidArgumentError("--sequences, --length, --prompt, --new: not below 0");
+  }
+  if (!options->only.empty() && options->only != "train" && options->only != "decode") {
+    return absl::InvalidArgumentError("--only: train or decode");
   }
   if (options->dtype != "f32" && options->dtype != "bf16") return absl::InvalidArgumentError("--dtype: f32 or bf16");
   const bool small = options->model.empty() && options->shape == "small_world";
@@ -258,9 +256,7 @@ absl::Status ParseOptions(int argc, char** argv, Options* options) {
   return absl::OkStatus();
 }
 
-absl::Status Run(int argc, char** argv) {
-  Options options;
-  HONE_RETURN_IF_ERROR(ParseOptions(argc, argv, &options));
+absl::Status Run(const Options& options) {
   ModelConfig config = options.shape == "small_world" ? SmallWorld() : SmolLm2();
   FlatTensor masters;
   if (options.model.empty()) {
@@ -283,7 +279,10 @@ absl::Status Run(int argc, char** argv) {
 }  // namespace hone::model
 
 int main(int argc, char** argv) {
-  const absl::Status status = hone::model::Run(argc, argv);
+  hone::model::Options options;
+  absl::Status status = hone::model::ParseOptions(argc, argv, &options);
+  if (!status.ok()) return hone::FlagParser::Exit(status);
+  status = hone::model::Run(options);
   if (!status.ok()) std::cerr << status << "\n";
   return status.ok() ? 0 : 1;
 }

@@ -11,8 +11,8 @@
 
 #include "absl/time/clock.h"
 #include "base/files.h"
+#include "base/flags.h"
 #include "rollout_worker/generate.h"
-#include "rpc/flags.h"
 
 namespace hone {
 namespace {

@@ -2,9 +2,9 @@
 #include <cstdio>
 #include <string>
 
+#include "base/flags.h"
 #include "base/logging.h"
 #include "rollout_worker/worker.h"
-#include "rpc/flags.h"
 #include "rpc/signals.h"
 
 int main(int argc, char** argv) {

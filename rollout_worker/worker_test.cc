@@ -291,9 +291,9 @@ class WorkerTest : public testing::Test {
     for (int g = 0; g < groups; ++g) {
       v1::GroupTask task;
       task.set_context_id(context.context_id());
-      task.set_group_id(static_cast<uint64_t>(number) * 1000 + static_cast<uint64_t>(g));
-      task.set_stream(task.group_id() + 7);
-      task.set_group_id(task.group_id() + id_offset);
+      const uint64_t visit = static_cast<uint64_t>(number) * 1000 + static_cast<uint64_t>(g);
+      task.set_group_id(visit + id_offset);
+      task.set_stream(visit + 7);
       task.mutable_prompt()->set_id("p" + std::to_string(g));
       task.mutable_prompt()->set_prompt("w5 w6 w" + std::to_string(7 + g % 20));
       task.set_template_(v1::PROMPT_TEMPLATE_RAW);

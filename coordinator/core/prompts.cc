@@ -32,6 +32,11 @@ uint64_t Below(uint64_t random, uint64_t n) {
   return static_cast<uint64_t>((static_cast<unsigned __int128>(random) * n) >> 64);
 }
 
+// One visit of a prompt by a stage; a retry of it has a name of its own.
+std::string VisitName(const std::string& stage, const std::string& prompt_id, int64_t visit, int64_t retry) {
+  return stage + "\n" + prompt_id + "\n" + std::to_string(visit) + "\n" + std::to_string(retry);
+}
+
 }  // namespace
 
 PromptCursor::PromptCursor(std::shared_ptr<const PromptSet> prompts, uint64_t seed, std::string stage)
@@ -107,13 +112,11 @@ std::vector<int32_t> ShuffledOrder(int32_t n, uint64_t seed, const std::string& 
 
 uint64_t GroupId(const std::string& run, const std::string& stage, const std::string& prompt_id, int64_t visit,
                  int64_t retry) {
-  return FirstEightBytes(
-      Sha256Hex(run + "\n" + stage + "\n" + prompt_id + "\n" + std::to_string(visit) + "\n" + std::to_string(retry)));
+  return FirstEightBytes(Sha256Hex(run + "\n" + VisitName(stage, prompt_id, visit, retry)));
 }
 
 uint64_t SampleStream(const std::string& stage, const std::string& prompt_id, int64_t visit, int64_t retry) {
-  return FirstEightBytes(
-      Sha256Hex(stage + "\n" + prompt_id + "\n" + std::to_string(visit) + "\n" + std::to_string(retry)));
+  return FirstEightBytes(Sha256Hex(VisitName(stage, prompt_id, visit, retry)));
 }
 
 }  // namespace hone::coordinator

@@ -90,6 +90,14 @@ class ServiceTest : public testing::Test {
     address_ = server->server->address();
     return server;
   }
+  // A coordinator that knows of nothing but the demo run, just created.
+  absl::StatusOr<std::unique_ptr<Server>> StartAfresh() {
+    HONE_RETURN_IF_ERROR(RemoveTree(directory_ + "/state"));
+    HONE_RETURN_IF_ERROR(RemoveTree(directory_ + "/runs"));
+    HONE_ASSIGN_OR_RETURN(auto server, StartServer("127.0.0.1:0"));
+    HONE_RETURN_IF_ERROR(CreateDemo());
+    return server;
+  }
   std::unique_ptr<v1::ControlService::Stub> Control() { return v1::ControlService::NewStub(CreateChannel(address_)); }
   v1::CreateRunRequest DemoRequest() {
     v1::CreateRunRequest request;
@@ -215,11 +223,8 @@ TEST_F(ServiceTest, CarriesARunToItsEndAndShowsIt) {
 TEST_F(ServiceTest, StopAndResumeEndWithTheSameWeights) {
   std::string expected;
   for (const bool stop : {false, true}) {
-    ASSERT_TRUE(RemoveTree(directory_ + "/state").ok());
-    ASSERT_TRUE(RemoveTree(directory_ + "/runs").ok());
-    auto server = StartServer("127.0.0.1:0");
+    auto server = StartAfresh();
     ASSERT_TRUE(server.ok()) << server.status();
-    ASSERT_TRUE(CreateDemo().ok());
     FakeDisk disk;
     FakeRewardServer reward(address_);
     // 2 groups of the first evaluation, 4 of step 1, 2 of step 2: then the run cannot go on without another worker.
@@ -280,11 +285,8 @@ TEST_F(ServiceTest, AGroupThatStaysMalformedFailsTheRun) {
 TEST_F(ServiceTest, WhatOneWorkerDeclinesAnotherDoes) {
   std::string expected;
   for (const bool small : {false, true}) {
-    ASSERT_TRUE(RemoveTree(directory_ + "/state").ok());
-    ASSERT_TRUE(RemoveTree(directory_ + "/runs").ok());
-    auto server = StartServer("127.0.0.1:0");
+    auto server = StartAfresh();
     ASSERT_TRUE(server.ok()) << server.status();
-    ASSERT_TRUE(CreateDemo().ok());
     FakeDisk disk;
     FakeRewardServer reward(address_);
     std::unique_ptr<FakeWorker> declining;

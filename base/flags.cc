@@ -1,4 +1,4 @@
-#include "rpc/flags.h"
+#include "base/flags.h"
 
 #include <algorithm>
 #include <cstdio>
