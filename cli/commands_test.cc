@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -343,8 +344,8 @@ class PlayedControl final : public v1::ControlService::Service {
   }
 
   const v1::RunState final_state_;
-  v1::RunState first_state_ = v1::RUN_STATE_RUNNING;
-  v1::RunState listed_state_ = v1::RUN_STATE_RUNNING;
+  std::atomic<v1::RunState> first_state_ = v1::RUN_STATE_RUNNING;
+  std::atomic<v1::RunState> listed_state_ = v1::RUN_STATE_RUNNING;
   std::mutex mutex_;
   std::set<std::string> exports_;  // request ids that were carried out
   std::string last_export_;

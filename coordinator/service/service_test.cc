@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <set>
 
+#include "absl/strings/ascii.h"
+#include "absl/time/clock.h"
 #include "base/files.h"
 #include "base/subprocess.h"
 #include "coordinator/run_config/yaml_reader.h"
@@ -400,27 +402,31 @@ class CrashTest : public ServiceTest {
     auto program = Subprocess::Start(options);
     EXPECT_TRUE(program.ok()) << program.status();
     while (!FileExists(address_file) && !(*program)->Poll().has_value()) std::this_thread::yield();
-    if (FileExists(address_file)) address_ = *ReadFile(address_file);
-    while (!address_.empty() && address_.back() == '\n') address_.pop_back();
     return *std::move(program);
+  }
+  // Where the program serves. At some crash points it dies before it listens: then the former run's address is free and
+  // as good as any.
+  std::string AddressOfProgram() {
+    const auto address = ReadFile(directory_ + "/address");
+    if (address.ok()) address_ = std::string(absl::StripTrailingAsciiWhitespace(*address));
+    return address_;
   }
   std::string RunOnce(const std::string& crash_at, bool* crashed) {
     EXPECT_TRUE(RemoveTree(directory_ + "/state").ok());
     EXPECT_TRUE(RemoveTree(directory_ + "/runs").ok());
     std::filesystem::current_path(directory_);
     std::unique_ptr<Subprocess> program = StartProgram("127.0.0.1:0", crash_at);
-    const std::string address = address_;
+    const std::string address = AddressOfProgram();
     FakeDisk disk;
     FakeRewardServer reward(address);
     FakeWorker worker(address, "w1");
-    std::atomic<bool> done{false};
-    *crashed = false;
+    std::atomic<bool> done{false}, died{false};
     // Starts the program again when it dies; the crash point does not apply a second time.
     std::thread keeper([&] {
       while (!done) {
         if (const auto status = program->Wait(absl::Milliseconds(20)); status.has_value() && !done) {
           EXPECT_EQ(*status, 137) << *ReadFile(directory_ + "/coordinator.log");
-          *crashed = true;
+          died = true;
           program = StartProgram(address, "");
         }
       }
@@ -436,8 +442,12 @@ class CrashTest : public ServiceTest {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     EXPECT_EQ(run.state(), v1::RUN_STATE_SUCCEEDED) << run.error();
+    // Some points come after the run is seen to have ended.
+    const absl::Time deadline = absl::Now() + absl::Seconds(20);
+    while (!crash_at.empty() && !died && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(5));
     done = true;
     keeper.join();
+    *crashed = died;
     learner.Stop();
     worker.Stop();
     reward.Stop();
