@@ -51,7 +51,7 @@ bench: build ## Tokens per second beside transformers and PyTorch; writes bench/
 
 fuzz: ## Fuzz every parser for FUZZ_SECONDS (default 600) each; needs clang
 	@deploy/install-deps.sh --dev
-	@cmake --preset fuzz > /dev/null && cmake --build build/fuzz -j $(JOBS)
+	@cmake --preset fuzz > /dev/null && cmake --build build/fuzz -j $(JOBS) --target fuzzers
 	@tests/fuzz/run.sh build/fuzz/fuzz-bin $${FUZZ_SECONDS:-600}
 
 lint: ## clang-format and clang-tidy, warnings as errors

@@ -58,7 +58,10 @@ function(hone_benchmark NAME)
   set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bench-bin)
 endfunction()
 
-# hone_fuzzer(NAME SRCS ... [DEPS ...]): a libFuzzer program, only where HONE_FUZZ is on.
+# hone_fuzzer(NAME SRCS ... [DEPS ...]): a libFuzzer program, only where HONE_FUZZ is on; target `fuzzers` builds all of them.
+if(HONE_FUZZ)
+  add_custom_target(fuzzers)
+endif()
 function(hone_fuzzer NAME)
   if(NOT HONE_FUZZ)
     return()
@@ -67,4 +70,5 @@ function(hone_fuzzer NAME)
   add_executable(${NAME} ${ARG_SRCS} ${HONE_SANITIZER_OBJECTS})
   target_link_libraries(${NAME} PRIVATE ${ARG_DEPS} hone_options -fsanitize=fuzzer)
   set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz-bin)
+  add_dependencies(fuzzers ${NAME})
 endfunction()
