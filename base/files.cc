@@ -127,14 +127,14 @@ absl::Status WriteFileAtomic(const std::string& path, std::string_view contents)
       const ssize_t n = write(fd.get(), contents.data() + done, contents.size() - done);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) {
-        const absl::Status status = ErrnoStatus(errno, "write " + temporary);
+        absl::Status status = ErrnoStatus(errno, "write " + temporary);
         unlink(temporary.c_str());
         return status;
       }
       done += static_cast<size_t>(n);
     }
     if (fsync(fd.get()) != 0) {
-      const absl::Status status = ErrnoStatus(errno, "fsync " + temporary);
+      absl::Status status = ErrnoStatus(errno, "fsync " + temporary);
       unlink(temporary.c_str());
       return status;
     }

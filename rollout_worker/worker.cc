@@ -20,6 +20,7 @@
 #include "rollout_worker/lease_table.h"
 #include "rollout_worker/loaded_model.h"
 #include "rollout_worker/rollout_service.h"
+#include "rollout_worker/watchdog.h"
 #include "rpc/channel.h"
 #include "rpc/membership.h"
 #include "rpc/retry.h"
@@ -76,6 +77,7 @@ struct Worker::Impl {
         ctx(std::move(context)),
         channel(CreateChannel(o.coordinator)),
         model(*ctx, EngineOptions(o)),
+        watchdog("the engine", absl::Seconds(o.stall_seconds)),
         service([this] { leases.Wake(); }, [this](DType dtype) { return ctx->NumericsKey(dtype); }) {}
 
   absl::Status Start();
@@ -96,6 +98,7 @@ struct Worker::Impl {
   const std::shared_ptr<grpc::Channel> channel;
   LeaseTable leases;
   LoadedModel model;  // the generating thread only
+  Watchdog watchdog;  // of the generating thread
   GrpcWeightReceiver receiver;
   RolloutServer service;
   std::unique_ptr<RpcServer> server;
@@ -150,6 +153,9 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Create(const Options& options) {
   };
   HONE_RETURN_IF_ERROR(positive("kv_memory_mib", options.kv_memory_mib));
   HONE_RETURN_IF_ERROR(positive("max_sequences", options.max_sequences));
+  if (options.stall_seconds < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("--stall_seconds: expected 0 or more, got ", options.stall_seconds));
+  }
   if (options.page_tokens <= 0 || options.page_tokens % kernels::kBlockTokens != 0) {
     return absl::InvalidArgumentError(absl::StrCat("--page_tokens: expected a positive multiple of ",
                                                    kernels::kBlockTokens, ", got ", options.page_tokens));
@@ -165,7 +171,8 @@ absl::Status Worker::Impl::Start() {
   membership = Membership::Start({.channel = channel,
                                   .role = v1::MEMBER_ROLE_ROLLOUT_WORKER,
                                   .address = server->address(),
-                                  .numerics_keys = {ctx->NumericsKey(DType::kF32), ctx->NumericsKey(DType::kBf16)}});
+                                  .numerics_keys = {ctx->NumericsKey(DType::kF32), ctx->NumericsKey(DType::kBf16)},
+                                  .alive = [this] { return !watchdog.stalled(); }});
   finisher = std::make_unique<Finisher>(Finisher::Options{
       .coordinator = channel,
       .membership = membership.get(),
@@ -195,6 +202,7 @@ void Worker::Impl::LeaseLoop() {
 }
 
 absl::Status Worker::Impl::LeaseOnce(const Membership::Identity& identity) {
+  if (watchdog.stalled()) return absl::UnavailableError("the engine stands still");
   // A quarter more than fit at once: successors of finished sequences are there before they are needed.
   const uint64_t seen = leases.changes();
   const int credit = leases.Credit(options.max_sequences + options.max_sequences / 4);
@@ -230,8 +238,12 @@ absl::Status Worker::Impl::LeaseOnce(const Membership::Identity& identity) {
 
 absl::Status Worker::Run(const std::function<bool()>& cancelled) {
   Impl& w = *impl_;
-  w.run_cancelled = cancelled;
-  while (!cancelled()) {
+  // Whatever asks whether to go on is moving.
+  w.run_cancelled = [&w, &cancelled] {
+    w.watchdog.Moved();
+    return cancelled();
+  };
+  while (!w.run_cancelled()) {
     const uint64_t seen = w.leases.changes();
     w.DropStaleWork();
     w.service.Admit(&w.model);

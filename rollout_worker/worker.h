@@ -19,6 +19,7 @@ namespace hone {
 //   3. What only this worker's memory cannot hold is declined, so that another may do it: no flag of a worker leaves a
 //   trace in a run's results.
 //   4. While coordinator, learner or reward server are away the worker tries again; it ends only when told to.
+//   5. A worker whose engine stands still does not keep its groups: it neither beats nor renews leases.
 class Worker {
  public:
   struct Options {
@@ -29,6 +30,8 @@ class Worker {
     int kv_memory_mib = 1024;  // upper limit of the KV cache
     int max_sequences = 256;   // in flight at once
     int page_tokens = 64;
+    // After so long without a step of the engine the worker keeps silent: its groups go to others. 0 = never.
+    int stall_seconds = 300;
   };
   // The engine that a worker of these options runs.
   static engine::Engine::Options EngineOptions(const Options& options);

@@ -84,12 +84,14 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
   }
   grpc::Status Heartbeat(grpc::ServerContext*, const v1::HeartbeatRequest* request, v1::HeartbeatResponse*) override {
     std::lock_guard lock(mutex_);
+    ++signs_of_life_;
     return request->member_id() == member_ ? grpc::Status::OK : grpc::Status(grpc::NOT_FOUND, "unknown member");
   }
   grpc::Status LeaseGroups(grpc::ServerContext*, const v1::LeaseGroupsRequest* request,
                            v1::LeaseGroupsResponse* response) override {
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(request->wait().seconds());
     std::unique_lock lock(mutex_);
+    ++signs_of_life_;
     full_calls_ += request->max_groups() == 0;
     if (request->member_id() != member_) return {grpc::NOT_FOUND, "unknown member"};
     const std::set<uint64_t> holding(request->holding().begin(), request->holding().end());
@@ -173,6 +175,11 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
     std::lock_guard lock(mutex_);
     return rollout_address_;
   }
+  // Calls that keep a worker's leases.
+  int signs_of_life() {
+    std::lock_guard lock(mutex_);
+    return signs_of_life_;
+  }
   // LeaseGroups calls of a worker that wants no group.
   int full_calls() {
     std::lock_guard lock(mutex_);
@@ -185,6 +192,7 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
   int registrations_ = 0;
   int submit_failures_ = 0;
   int full_calls_ = 0;
+  int signs_of_life_ = 0;
   std::string member_, rollout_address_;
   std::vector<std::string> reward_addresses_;
   v1::TaskContext context_;
@@ -240,15 +248,18 @@ class WorkerTest : public testing::Test {
   }
   void TearDown() override { StopWorker(SIGTERM); }
 
-  void StartWorker(const std::string& crash_at, const std::string& kv_memory_mib = "8") {
+  void StartWorker(const std::string& crash_at, const std::string& kv_memory_mib = "8",
+                   const std::string& hang_at = "") {
     const std::string coordinator = coordinator_server_->address();
     pid_ = fork();
     ASSERT_GE(pid_, 0);
     if (pid_ > 0) return;
     if (!crash_at.empty()) setenv("HONE_CRASH_AT", crash_at.c_str(), 1);
+    if (!hang_at.empty()) setenv("HONE_HANG_AT", hang_at.c_str(), 1);
     const std::string program = std::string(HONE_BIN_DIR) + "/hone-rollout-worker";
     execl(program.c_str(), program.c_str(), "--coordinator", coordinator.c_str(), "--listen=127.0.0.1:0", "--threads=1",
-          "--kv_memory_mib", kv_memory_mib.c_str(), "--max_sequences=8", "--page_tokens=16", nullptr);
+          "--kv_memory_mib", kv_memory_mib.c_str(), "--max_sequences=8", "--page_tokens=16",
+          hang_at.empty() ? "--stall_seconds=300" : "--stall_seconds=1", nullptr);
     _exit(127);
   }
   // The exit status as waitpid gives it.
@@ -329,6 +340,27 @@ class WorkerTest : public testing::Test {
   int max_new_tokens_ = 20;
   int group_size_ = kGroupSize;
 };
+
+TEST_F(WorkerTest, AWorkerWhoseEngineStandsStillLeavesItsGroupsToOthers) {
+  StopWorker(SIGTERM);
+  StartWorker("", "8", "worker.before_generate:3");
+  OpenVersion(1, 2);
+  EXPECT_EQ(coordinator_.Await().size(), 2u);
+  OpenVersion(2, 6);
+  // Two seconds without a call, where a living worker makes ten a second.
+  const absl::Time deadline = absl::Now() + absl::Seconds(120);
+  for (int calls = -1; calls != coordinator_.signs_of_life() && absl::Now() < deadline;) {
+    calls = coordinator_.signs_of_life();
+    absl::SleepFor(absl::Seconds(2));
+  }
+  EXPECT_LT(absl::Now(), deadline) << "the worker went on saying that it lives";
+  const pid_t stalled = std::exchange(pid_, -1);
+  EXPECT_EQ(waitpid(stalled, nullptr, WNOHANG), 0) << "it has ended";
+  StartWorker("");
+  EXPECT_EQ(coordinator_.Await().size(), 6u);
+  kill(stalled, SIGKILL);
+  waitpid(stalled, nullptr, 0);
+}
 
 TEST_F(WorkerTest, MakesScoresAndHandsInEachVersionsGroups) {
   coordinator_.FailSubmits(3);

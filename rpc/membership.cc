@@ -115,6 +115,7 @@ struct Membership::Impl {
         request.set_member_id(identity.member_id);
         for (const auto& [name, value] : gauges) (*request.mutable_gauges())[name] = value;
       }
+      if (options.alive && !options.alive()) continue;
       v1::HeartbeatResponse response;
       const absl::Status result =
           Invoke([&](grpc::ClientContext* context) { return stub->Heartbeat(context, request, &response); });

@@ -43,6 +43,9 @@ class Membership {
     std::function<void(const Identity&)> on_registered;
     // A learner must not be revived silently: with false, a lost membership ends the thread and status() says why.
     bool register_again = true;
+    // Asked before each heartbeat, from the background thread without locks held: while it answers false none is sent,
+    // and the coordinator will presume this process dead. May be empty.
+    std::function<bool()> alive;
   };
 
   // Returns at once; registration happens in the background.
