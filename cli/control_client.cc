@@ -70,7 +70,7 @@ struct ControlClient::Impl {
   std::unique_ptr<v1::ControlService::Stub> stub;
 
   absl::Status Explain(const grpc::Status& status) const {
-    const absl::Status converted = FromGrpc(status);
+    absl::Status converted = FromGrpc(status);
     if (!absl::IsUnavailable(converted)) return converted;
     return absl::UnavailableError(absl::StrCat("the coordinator at ", address, " cannot be reached (",
                                                std::string(converted.message()), "); is `hone up` still running?"));

@@ -223,6 +223,7 @@ std::vector<std::string> Advice(const v1::RunSpec& spec, const Configs& configs,
   }
   std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   std::vector<std::string> advice;
+  advice.reserve(found.size());
   for (auto& [saved, text] : found) advice.push_back(std::move(text));
   return advice;
 }

@@ -119,7 +119,7 @@ std::string ShortDuration(absl::Duration duration) {
   const double seconds = absl::ToDoubleSeconds(duration);
   if (!(seconds < 1e9)) return "?";
   if (seconds < 1) return absl::StrFormat("%.1fs", std::max(0.0, seconds));
-  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  const int64_t whole = std::llround(seconds);
   if (whole < 60) return absl::StrCat(whole, "s");
   if (whole < 3600) return absl::StrFormat("%dm %02ds", whole / 60, whole % 60);
   return absl::StrFormat("%dh %02dm", whole / 3600, whole / 60 % 60);
