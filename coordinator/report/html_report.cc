@@ -146,7 +146,7 @@ std::string StageTable(const RunSummary& summary) {
     const bool moved =
         stage.first_evaluation && stage.last_evaluation && stage.first_evaluation->step != stage.last_evaluation->step;
     std::string pass = FromTo(EvalMetric(stage.first_evaluation, "pass_at_1"),
-                              moved ? EvalMetric(stage.last_evaluation, "pass_at_1") : std::nullopt, Percent);
+                              moved ? EvalMetric(stage.final_evaluation, "pass_at_1") : std::nullopt, Percent);
     absl::StrAppend(&html, "<tr><td>", EscapeHtml(stage.info.name), "</td><td>", EscapeHtml(stage.info.kind),
                     "</td><td class=\"n\">", stage.totals.steps > 0 ? Grouped(stage.totals.steps) : "–",
                     "</td><td class=\"n\">", stage.totals.train_tokens > 0 ? Grouped(stage.totals.train_tokens) : "–",

@@ -86,7 +86,7 @@ inline absl::Status ReportWholeRun(RunReporter* reporter) {
     HONE_RETURN_IF_ERROR(
         reporter->OnStep(MakeStep("base", step, {{"loss", 3.0 / step}, {"train/tokens", 500}, {"train/seconds", 1}})));
   }
-  HONE_RETURN_IF_ERROR(reporter->OnStageFinished("base", "/ckpt/base", "aa", 5));
+  HONE_RETURN_IF_ERROR(reporter->OnStageFinished({"base", "/ckpt/base", "aa", 5, 5}));
   const v1::Group before = MakeGroup("p1", 1, "<think> 1 + 2 </think> <b>3"),
                   after = MakeGroup("p1", 2, "<think> is 3 </think> <answer> 3 </answer>");
   HONE_RETURN_IF_ERROR(reporter->OnEvaluation("zero", 0, 5, absl::FromUnixSeconds(1800000000), MakeEvaluation(0.2, 8)));
@@ -95,8 +95,8 @@ inline absl::Status ReportWholeRun(RunReporter* reporter) {
   HONE_RETURN_IF_ERROR(
       reporter->OnEvaluation("zero", 12, 17, absl::FromUnixSeconds(1800000100), MakeEvaluation(0.95, 17)));
   HONE_RETURN_IF_ERROR(reporter->OnSamples("zero", 12, {&after}));
-  HONE_RETURN_IF_ERROR(reporter->OnStageFinished("zero", "/ckpt/zero", "bb", 12));
-  HONE_RETURN_IF_ERROR(reporter->OnStageFinished("out", "/export", "", 0));
+  HONE_RETURN_IF_ERROR(reporter->OnStageFinished({"zero", "/ckpt/zero", "bb", 12, 12}));
+  HONE_RETURN_IF_ERROR(reporter->OnStageFinished({"out", "/export"}));
   return reporter->Write({"succeeded", "", 61.5});
 }
 

@@ -61,8 +61,9 @@ struct SampleRow {
 struct StageEnd {
   std::string stage;
   std::string path;       // final checkpoint or export folder
-  std::string root_hash;  // "" where the stage made no weights
+  std::string root_hash;  // canonical hash of the fp32 masters in `path`; "" where the stage made no weights
   int steps = 0;
+  int weights_step = 0;  // the step whose weights these are: the last one or, with keep_best, the best one
 };
 
 // How the run stands; `state` is lower case: running, succeeded, failed, stopped, ...

@@ -184,12 +184,11 @@ absl::Status RunReporter::OnSamples(const std::string& stage, int step, const st
   return absl::OkStatus();
 }
 
-absl::Status RunReporter::OnStageFinished(const std::string& stage, const std::string& path,
-                                          const std::string& root_hash, int steps) {
-  for (const StageEnd& end : history_.ends) {
-    if (end.stage == stage) return absl::OkStatus();
+absl::Status RunReporter::OnStageFinished(const StageEnd& end) {
+  for (const StageEnd& known : history_.ends) {
+    if (known.stage == end.stage) return absl::OkStatus();
   }
-  history_.ends.push_back({stage, path, root_hash, steps});
+  history_.ends.push_back(end);
   return absl::OkStatus();
 }
 

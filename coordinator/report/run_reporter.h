@@ -62,10 +62,8 @@ class RunReporter {
                             const MetricMap& metrics);
   // The groups of an evaluation, in the data set's order: the first `sample_groups` of them are kept.
   absl::Status OnSamples(const std::string& stage, int step, const std::vector<const v1::Group*>& groups);
-  // `root_hash`: canonical hash of the stage's final fp32 masters; the last one given becomes summary.json's
-  // weights_sha256.
-  absl::Status OnStageFinished(const std::string& stage, const std::string& path, const std::string& root_hash,
-                               int steps);
+  // The root hash of the last stage that has one becomes summary.json's weights_sha256.
+  absl::Status OnStageFinished(const StageEnd& end);
 
   // Writes summary.json and report.html as things stand now. May be called at any time and any number of times.
   absl::Status Write(const RunStanding& standing);

@@ -40,7 +40,7 @@ void Merge(const Totals& from, Totals* into) {
 }
 
 StageSummary SummarizeStage(const RunHistory& history, const StageInfo& info) {
-  StageSummary stage{info, {}, std::nullopt, std::nullopt, std::nullopt};
+  StageSummary stage{.info = info};
   for (const StepRow& row : history.steps) {
     if (row.stage == info.name) Add(row, &stage.totals);
   }
@@ -51,6 +51,10 @@ StageSummary SummarizeStage(const RunHistory& history, const StageInfo& info) {
   }
   for (const StageEnd& end : history.ends) {
     if (end.stage == info.name) stage.end = end;
+  }
+  stage.final_evaluation = stage.last_evaluation;
+  for (const EvaluationRow& row : history.evaluations) {
+    if (row.stage == info.name && stage.end && row.step == stage.end->weights_step) stage.final_evaluation = row;
   }
   return stage;
 }
@@ -89,9 +93,11 @@ Json StageJson(const StageSummary& stage) {
   }
   json["first_evaluation"] = EvaluationJson(stage.first_evaluation);
   json["last_evaluation"] = EvaluationJson(stage.last_evaluation);
+  json["final_evaluation"] = EvaluationJson(stage.final_evaluation);
   json["finished"] = stage.end.has_value();
   if (stage.end) {
     json["path"] = stage.end->path;
+    if (!stage.end->root_hash.empty()) json["weights_step"] = stage.end->weights_step;
     json["weights_sha256"] = stage.end->root_hash.empty() ? Json(nullptr) : Json(stage.end->root_hash);
   }
   return json;
@@ -123,6 +129,7 @@ RunSummary Summarize(const RunHistory& history, const RunStanding& standing) {
   summary.standing = standing;
   const bool has_rl =
       std::any_of(history.stages.begin(), history.stages.end(), [](const StageInfo& s) { return s.kind == "rl"; });
+  std::optional<EvaluationRow> last;
   for (const StageInfo& info : history.stages) {
     summary.stages.push_back(SummarizeStage(history, info));
     const StageSummary& stage = summary.stages.back();
@@ -130,11 +137,13 @@ RunSummary Summarize(const RunHistory& history, const RunStanding& standing) {
     if (has_rl && info.kind != "rl") continue;
     Merge(stage.totals, &summary.totals);
     if (!summary.before) summary.before = stage.first_evaluation;
-    if (stage.last_evaluation) summary.after = stage.last_evaluation;
+    if (stage.final_evaluation) {
+      summary.after = stage.final_evaluation;
+      last = stage.last_evaluation;
+    }
   }
-  // One evaluation alone is no comparison.
-  if (summary.before && summary.after && summary.before->stage == summary.after->stage &&
-      summary.before->step == summary.after->step) {
+  // One evaluation alone is no comparison. (Several are one, even where the first weights were the best.)
+  if (summary.before && last && summary.before->stage == last->stage && summary.before->step == last->step) {
     summary.after.reset();
   }
   return summary;

@@ -29,6 +29,8 @@ struct StageSummary {
   Totals totals;
   std::optional<EvaluationRow> first_evaluation;
   std::optional<EvaluationRow> last_evaluation;
+  // Of the weights that the stage ends with (keep_best: not the last ones); the last one while it has not ended.
+  std::optional<EvaluationRow> final_evaluation;
   std::optional<StageEnd> end;
 };
 
@@ -36,8 +38,8 @@ struct RunSummary {
   std::string run;
   std::string spec_hash;
   RunStanding standing;
-  // `before`: the first evaluation of the first rl stage that has one (at step 0 by default); `after`: the last
-  // evaluation of the last rl stage. In a run without rl: first and last of all stages.
+  // `before`: the first evaluation of the first rl stage that has one (at step 0 by default); `after`: that of the
+  // weights which the last rl stage ends with. In a run without rl: of all stages.
   std::optional<EvaluationRow> before;
   std::optional<EvaluationRow> after;
   // Over the rl stages; in a run without rl, over all stages.

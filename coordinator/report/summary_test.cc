@@ -37,7 +37,7 @@ RunHistory Demo() {
   history.evaluations.push_back({"zero", 2, 3, {}, MakeEvaluation(0.9, 17)});
   history.evaluations.push_back({"zero", 0, 1, {}, MakeEvaluation(0.3, 8)});
   history.evaluations.push_back({"final", 0, 3, {}, MakeEvaluation(0.8, 17)});
-  history.ends = {{"base", "/b", "aa", 1}, {"zero", "/z", "bb", 2}, {"final", "", "", 0}};
+  history.ends = {{"base", "/b", "aa", 1, 1}, {"zero", "/z", "bb", 2, 2}, {"final"}};
   return history;
 }
 
@@ -64,6 +64,22 @@ TEST(SummaryTest, HasTheKeysThatScriptsReadWithTheirDefinitions) {
   EXPECT_EQ(json["stages"].size(), 3u);
   EXPECT_EQ(json["stages"][0]["train_tokens"], 7000);
   EXPECT_EQ(json["stages"][0]["max_abs_logprob_diff"], nullptr);
+}
+
+TEST(SummaryTest, AfterIsMeasuredOnTheWeightsThatTheStageEndsWith) {
+  RunHistory history = Demo();
+  history.evaluations.push_back({"zero", 1, 2, {}, MakeEvaluation(0.95, 12)});
+  EXPECT_EQ(JsonOf(history)["pass_at_1_after"], 0.9);
+  history.ends[1].weights_step = 1;  // keep_best
+  nlohmann::json json = JsonOf(history);
+  EXPECT_EQ(json["pass_at_1_after"], 0.95);
+  EXPECT_EQ(json["stages"][1]["weights_step"], 1);
+  EXPECT_EQ(json["stages"][1]["last_evaluation"]["step"], 2);
+  EXPECT_EQ(json["stages"][1]["final_evaluation"]["step"], 1);
+  history.ends[1].weights_step = 0;  // training made it worse
+  json = JsonOf(history);
+  EXPECT_EQ(json["pass_at_1_before"], 0.3);
+  EXPECT_EQ(json["pass_at_1_after"], 0.3);
 }
 
 TEST(SummaryTest, WhatWasNotMeasuredIsNullAndNotZero) {

@@ -35,6 +35,8 @@ const std::string& RunOf(const v1::JournalRecord& record) {
       return record.step_recorded().run();
     case v1::JournalRecord::kEvaluationRecorded:
       return record.evaluation_recorded().run();
+    case v1::JournalRecord::kCheckpointRecorded:
+      return record.checkpoint_recorded().run();
     case v1::JournalRecord::kStageFinished:
       return record.stage_finished().run();
     default:
@@ -56,6 +58,7 @@ struct Reports::RunReport {
   absl::Time retry_at = absl::InfinitePast();
   absl::Duration pause;  // before the next try to open it; zero after a success
   v1::RunSpec spec;
+  std::map<std::string, int32_t> checkpoint_steps;  // by path
   RunStanding standing;
   bool ended = false;
   bool stale = false;  // the summary does not say everything yet
@@ -123,6 +126,9 @@ absl::Status Reports::Feed(const v1::JournalRecord& record, RunReport* report) {
       }
       return report->reporter->OnSamples(e.stage(), e.step(), groups);
     }
+    case v1::JournalRecord::kCheckpointRecorded:
+      report->checkpoint_steps[record.checkpoint_recorded().path()] = record.checkpoint_recorded().step();
+      return absl::OkStatus();
     case v1::JournalRecord::kStageFinished: {
       const v1::StageFinished& e = record.stage_finished();
       bool training = false;
@@ -131,7 +137,13 @@ absl::Status Reports::Feed(const v1::JournalRecord& record, RunReport* report) {
       }
       report->written = absl::InfinitePast();
       report->stale = true;
-      return report->reporter->OnStageFinished(e.stage(), e.path(), training ? e.root_hash() : "", e.steps());
+      const auto step = report->checkpoint_steps.find(e.path());
+      return report->reporter->OnStageFinished(
+          {.stage = e.stage(),
+           .path = e.path(),
+           .root_hash = training ? e.root_hash() : "",
+           .steps = e.steps(),
+           .weights_step = step == report->checkpoint_steps.end() ? e.steps() : step->second});
     }
     default:
       return absl::OkStatus();

@@ -46,12 +46,30 @@ struct ReportsTest : ::testing::Test {
     (*record.mutable_step_recorded()->mutable_metrics())["loss"] = step;
     Add(record);
   }
-  void AddEvaluation(int step) {
+  void AddEvaluation(int step, double pass_at_1 = 0.5) {
     v1::JournalRecord record;
     record.mutable_evaluation_recorded()->set_run("demo");
     record.mutable_evaluation_recorded()->set_stage("zero");
     record.mutable_evaluation_recorded()->set_step(step);
-    (*record.mutable_evaluation_recorded()->mutable_metrics())["eval/pass_at_1"] = 0.5;
+    (*record.mutable_evaluation_recorded()->mutable_metrics())["eval/pass_at_1"] = pass_at_1;
+    Add(record);
+  }
+  void AddCheckpoint(int step) {
+    v1::JournalRecord record;
+    record.mutable_checkpoint_recorded()->set_run("demo");
+    record.mutable_checkpoint_recorded()->set_stage("zero");
+    record.mutable_checkpoint_recorded()->set_step(step);
+    record.mutable_checkpoint_recorded()->set_path(absl::StrCat("/zero/step-", step));
+    Add(record);
+  }
+  // Of `steps` steps, with the weights of the checkpoint at `weights_step`.
+  void AddStageEnd(int steps, int weights_step) {
+    v1::JournalRecord record;
+    record.mutable_stage_finished()->set_run("demo");
+    record.mutable_stage_finished()->set_stage("zero");
+    record.mutable_stage_finished()->set_steps(steps);
+    record.mutable_stage_finished()->set_path(absl::StrCat("/zero/step-", weights_step));
+    record.mutable_stage_finished()->set_root_hash(absl::StrCat("hash-", weights_step));
     Add(record);
   }
   void AddEnd() {
@@ -104,6 +122,20 @@ TEST_F(ReportsTest, RowsThatCouldNotBeWrittenComeLater) {
   reports.Refresh(absl::ZeroDuration());
   EXPECT_EQ(Rows(), "s1 s2 e2 s3 ");
   EXPECT_THAT(Read("summary.json"), HasSubstr("\"steps\": 3"));
+}
+
+TEST_F(ReportsTest, AfterIsMeasuredOnTheBestWeightsWhereThoseAreKept) {
+  AddEvaluation(0, 0.1);
+  for (int step = 1; step <= 3; ++step) {
+    AddStep(step);
+    AddCheckpoint(step);
+    AddEvaluation(step, step == 2 ? 0.75 : 0.25);
+  }
+  AddStageEnd(3, 2);
+  AddEnd();
+  EXPECT_THAT(Read("summary.json"),
+              AllOf(HasSubstr("\"pass_at_1_before\": 0.1"), HasSubstr("\"pass_at_1_after\": 0.75"),
+                    HasSubstr("\"weights_sha256\": \"hash-2\""), HasSubstr("\"weights_step\": 2")));
 }
 
 TEST_F(ReportsTest, ARunThatEndsWhileNothingCanBeWrittenLeavesItsSummaryLater) {
