@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/logging.h"
+#include "base/strings.h"
 #include "hone/v1/coordinator.grpc.pb.h"
 #include "rpc/channel.h"
 #include "rpc/retry.h"
@@ -205,7 +206,7 @@ absl::Status CoordinatorClient::FinishWork(const v1::LearnerWork& work, const Fi
   auto request = MakeRequest<v1::FinishWorkRequest>(identity_);
   request.set_work_id(work.work_id());
   request.set_outcome(finished.outcome);
-  request.set_error(finished.error);
+  request.set_error(MendUtf8(finished.error));  // it may quote a file
   request.set_path(finished.path);
   request.set_root_hash(finished.root_hash);
   request.set_steps(finished.steps);

@@ -226,7 +226,7 @@ absl::StatusOr<SupervisedData> LoadSupervisedData(const v1::DatasetSpec& dataset
   return data;
 }
 
-absl::Status CheckChatTemplate(const v1::RunSpec& spec, const v1::StageSpec& stage, const ModelFiles& files) {
+absl::Status CheckModelText(const v1::RunSpec& spec, const v1::StageSpec& stage, const ModelFiles& files) {
   std::vector<std::string> names;
   const auto add_training = [&names](const auto& training) {
     names.push_back(training.dataset());
@@ -240,6 +240,10 @@ absl::Status CheckChatTemplate(const v1::RunSpec& spec, const v1::StageSpec& sta
     const auto it = files.find(name);
     return it == files.end() ? std::string_view() : std::string_view(it->second);
   };
+  if (!names.empty()) {
+    const auto tokenizer = model::Tokenizer::FromJson(contents("tokenizer.json"), contents("tokenizer_config.json"));
+    if (!tokenizer.ok()) return Annotate(tokenizer.status(), "the model's tokenizer.json");
+  }
   for (const std::string& name : names) {
     const auto dataset = spec.datasets().find(name);
     if (dataset == spec.datasets().end()) continue;

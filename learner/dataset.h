@@ -60,9 +60,9 @@ struct RowContext {
 absl::StatusOr<SupervisedData> LoadSupervisedData(const v1::DatasetSpec& dataset, const v1::SftStage& stage,
                                                   const RowContext& context);
 
-// That the model has a chat template that is known, where a data set of the stage or of its evaluation asks for one:
-// else the rollout drops every prompt, and the stage trains on nothing. The error names the data set.
-absl::Status CheckChatTemplate(const v1::RunSpec& spec, const v1::StageSpec& stage, const ModelFiles& files);
+// For a stage with data or an evaluation: that the model's tokenizer can be read, and that its chat template is known
+// where a data set asks for one (the error names it). What only the rollout workers notice reaches the run late.
+absl::Status CheckModelText(const v1::RunSpec& spec, const v1::StageSpec& stage, const ModelFiles& files);
 
 TrainingSequence MakeSequence(const SupervisedRow& row);
 

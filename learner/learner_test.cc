@@ -361,7 +361,8 @@ TEST_F(LearnerTest, AnUnknownChatTemplateFailsTheWork) {
         kind == "rl" ? stage->mutable_rl()->mutable_evaluate() : stage->mutable_pretrain()->mutable_evaluate();
     evaluate->mutable_evaluation()->set_dataset("asked");
     (*spec.mutable_datasets())["asked"].add_sources()->set_template_(v1::PROMPT_TEMPLATE_CHAT);
-    std::ofstream(JoinPath(folder, "model/chat_template.jinja")) << "{{ messages }}";
+    // The error quotes it; what is not UTF-8 must not keep it from being reported.
+    std::ofstream(JoinPath(folder, "model/chat_template.jinja")) << "{{ messages }} \xff";
     const FakeCoordinator::Record record = RunUndisturbed(MakeWork(folder, spec));
     EXPECT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_FAILED);
     EXPECT_TRUE(record.published.empty());
@@ -369,6 +370,17 @@ TEST_F(LearnerTest, AnUnknownChatTemplateFailsTheWork) {
               std::string::npos)
         << record.finished->error();
   }
+}
+
+// The workers would refuse it one after another, after the whole transfer.
+TEST_F(LearnerTest, ATokenizerThatCannotBeReadFailsTheWork) {
+  const std::string folder = FreshFolder("tokenizer");
+  const v1::LearnerWork work = MakeWork(folder, TinyRun(folder, "rl", 3));
+  std::ofstream(JoinPath(folder, "model/tokenizer.json")) << R"({"model": {"type": "Unigram", "vocab": []}})";
+  const FakeCoordinator::Record record = RunUndisturbed(work);
+  EXPECT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_FAILED);
+  EXPECT_TRUE(record.published.empty());
+  EXPECT_TRUE(record.finished->error().starts_with("the model's tokenizer.json: ")) << record.finished->error();
 }
 
 TEST_F(LearnerTest, ACheckpointOfAnotherSpecIsRefused) {

@@ -15,7 +15,7 @@ absl::Status TrainRl(WorkSession* session) {
   HONE_ASSIGN_OR_RETURN(const RlOptions options, MakeRlOptions(spec));
   const int32_t total = spec.steps();
   HONE_RETURN_IF_ERROR(session->Load());
-  HONE_RETURN_IF_ERROR(CheckChatTemplate(session->work().spec(), session->stage(), session->files()));
+  HONE_RETURN_IF_ERROR(CheckModelText(session->work().spec(), session->stage(), session->files()));
   const std::unique_ptr<Policy> policy =
       session->TakePolicy(MakeOptimizerOptions(spec.optimizer(), int64_t{total} * options.minibatches));
   std::unique_ptr<ReferenceModel> reference;

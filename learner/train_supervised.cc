@@ -71,7 +71,7 @@ absl::Status TrainSupervised(WorkSession* session) {
   if (batch_size < 1)
     return absl::InvalidArgumentError(absl::StrCat("batch_size: expected at least 1, got ", batch_size));
   HONE_RETURN_IF_ERROR(session->Load());
-  HONE_RETURN_IF_ERROR(CheckChatTemplate(session->work().spec(), session->stage(), session->files()));
+  HONE_RETURN_IF_ERROR(CheckModelText(session->work().spec(), session->stage(), session->files()));
   // Before the policy: the number of steps may depend on the data, and the schedule on that.
   HONE_ASSIGN_OR_RETURN(const SupervisedData data, LoadData(*session));
   HONE_ASSIGN_OR_RETURN(const int32_t total, TotalSteps(spec, data.row_count()));

@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/crash_point.h"
 #include "base/logging.h"
+#include "base/strings.h"
 #include "hone/v1/coordinator.grpc.pb.h"
 #include "hone/v1/reward.grpc.pb.h"
 #include "rollout_worker/group_text.h"
@@ -96,9 +97,10 @@ void Finisher::Add(GeneratedGroup generated) {
 }
 
 void Finisher::SetRewardAddresses(std::vector<std::string> addresses) {
-  if (addresses.empty()) return;
   std::lock_guard lock(mutex_);
-  if (addresses == reward_addresses_) return;
+  reward_alive_ = !addresses.empty();
+  if (!reward_alive_ || addresses != reward_addresses_) no_verdict_since_ = absl::InfiniteFuture();
+  if (!reward_alive_ || addresses == reward_addresses_) return;
   reward_addresses_ = std::move(addresses);
   reward_channels_.clear();
 }
@@ -146,7 +148,17 @@ void Finisher::Finish(GeneratedGroup generated) {
     MakeTrajectories(&generated);
     DropWhatIsTooLarge(&group);  // before scoring: it would not fit a request to the reward server either
     HONE_CRASH_POINT("worker.before_score");
-    if (group.state() == v1::GROUP_STATE_COMPLETE && !Score(*generated.context, &group)) return;
+    std::string why;
+    const Scoring scoring =
+        group.state() == v1::GROUP_STATE_COMPLETE ? Score(*generated.context, &group, &why) : Scoring::kDone;
+    if (scoring == Scoring::kShutDown) return;
+    if (scoring == Scoring::kOutOfReach) {
+      HONE_ERROR << "group " << group.group_id() << " is declined, other workers may have it scored: " << why;
+      if (Decline(group.group_id(), "no reward server can be reached from this worker: " + why)) {
+        options_.done(group.group_id());
+      }
+      return;
+    }
     DropWhatIsTooLarge(&group);  // verdicts have their size too
   }
   HONE_CRASH_POINT("worker.before_submit");
@@ -175,12 +187,21 @@ std::shared_ptr<grpc::Channel> Finisher::RewardChannel(size_t attempt) {
   return channel;
 }
 
-bool Finisher::Score(const v1::TaskContext& context, v1::Group* group) {
+// After a failed call.
+bool Finisher::PatienceIsOver() {
+  std::lock_guard lock(mutex_);
+  if (!reward_alive_) return false;
+  const absl::Time now = absl::Now();
+  no_verdict_since_ = std::min(no_verdict_since_, now);
+  return now - no_verdict_since_ > options_.patience;
+}
+
+Finisher::Scoring Finisher::Score(const v1::TaskContext& context, v1::Group* group, std::string* why) {
   if (context.rewards().empty()) {
     for (v1::Trajectory& trajectory : *group->mutable_trajectories()) {
       trajectory.mutable_verdict()->set_state(v1::REWARD_STATE_SCORED);
     }
-    return true;
+    return Scoring::kDone;
   }
   const v1::ScoreGroupRequest request = MakeScoreRequest(context, *group);
   const auto is_cancelled = [this] { return cancelled(); };
@@ -202,20 +223,26 @@ bool Finisher::Score(const v1::TaskContext& context, v1::Group* group) {
         group->mutable_trajectories(i)->mutable_verdict()->Swap(response.mutable_verdicts(i));
       }
       group->set_reward_seconds(absl::ToDoubleSeconds(absl::Now() - start));
-      return true;
+      std::lock_guard lock(mutex_);
+      no_verdict_since_ = absl::InfiniteFuture();
+      return Scoring::kDone;
     }
     // Only a reward server's word on the request is final. Another error may come from a stranger that has a dead
     // server's address by now.
     if (absl::IsInvalidArgument(status)) {
       HONE_ERROR << "group " << group->group_id() << " cannot be scored: " << status.ToString();
       Drop("reward: " + std::string(status.message()), group);
-      return true;
+      return Scoring::kDone;
+    }
+    if (PatienceIsOver()) {
+      *why = status.ToString();
+      return Scoring::kOutOfReach;
     }
     if (attempt == 3)
       HONE_WARNING << "group " << group->group_id() << " waits for a reward server: " << status.ToString();
     SleepUnless(is_cancelled, RetryPause(RetryPolicy(), attempt));
   }
-  return false;
+  return Scoring::kShutDown;
 }
 
 bool Finisher::CallCoordinator(uint64_t group_id, const CoordinatorCall& call) {
@@ -258,7 +285,7 @@ bool Finisher::Decline(uint64_t group_id, const std::string& reason) {
     v1::DeclineGroupRequest request;
     request.set_member_id(member_id);
     request.set_group_id(group_id);
-    request.set_reason(reason);
+    request.set_reason(MendUtf8(reason));
     v1::DeclineGroupResponse response;
     return stub->DeclineGroup(call, request, &response);
   });

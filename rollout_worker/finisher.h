@@ -55,6 +55,9 @@ class Finisher {
     // moment.
     std::function<void(uint64_t group_id)> done;
     std::function<int32_t(uint64_t group_id, int32_t attempt)> newest_attempt;
+    // Once the living reward servers have given no verdict for so long, groups are declined: they may be out of this
+    // worker's reach alone.
+    absl::Duration patience = absl::InfiniteDuration();
   };
   explicit Finisher(Options options);
   ~Finisher();  // gives up what is not handed in
@@ -62,7 +65,7 @@ class Finisher {
   Finisher& operator=(const Finisher&) = delete;
 
   void Add(GeneratedGroup generated);
-  // Living reward servers; an empty list changes nothing.
+  // Living reward servers. While there is none the ones of before are tried, with patience without end.
   void SetRewardAddresses(std::vector<std::string> addresses);
 
  private:
@@ -72,8 +75,10 @@ class Finisher {
   absl::Status Invoke(absl::Duration deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call);
   void Finish(GeneratedGroup generated);
   static void MakeTrajectories(GeneratedGroup* generated);
-  // False where the work is given up (shutting down).
-  bool Score(const v1::TaskContext& context, v1::Group* group);
+  enum class Scoring { kDone, kOutOfReach, kShutDown };
+  // kOutOfReach: `why` says what the reward servers answered last.
+  Scoring Score(const v1::TaskContext& context, v1::Group* group, std::string* why);
+  bool PatienceIsOver();
   bool Submit(const v1::TaskContext& context, v1::Group* group);
   bool Decline(uint64_t group_id, const std::string& reason);
   // Calls until the coordinator has answered, as the member that this worker is then.
@@ -89,6 +94,8 @@ class Finisher {
   std::deque<GeneratedGroup> queue_;
   std::set<grpc::ClientContext*> calls_;
   std::vector<std::string> reward_addresses_;
+  bool reward_alive_ = false;
+  absl::Time no_verdict_since_ = absl::InfiniteFuture();  // of a failed call; of none since the last verdict: future
   size_t next_reward_ = 0;
   std::map<std::string, std::shared_ptr<grpc::Channel>> reward_channels_;
   std::vector<std::thread> threads_;  // last: they use all of the above

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "base/logging.h"
 
 namespace hone {
@@ -12,6 +13,8 @@ bool LeaseTable::SameVersion(const v1::TaskContext& a, const v1::TaskContext& b)
   return a.run() == b.run() && a.version().number() == b.version().number() &&
          a.version().root_hash() == b.version().root_hash() && a.dtype() == b.dtype();
 }
+
+int LeaseTable::Sequences(const Entry& entry) { return std::max(1, entry.leased.context->group_size()); }
 
 void LeaseTable::Add(const v1::LeaseGroupsResponse& response) {
   // A mere renewal is no change: whoever waits for one would call again at once, and so on.
@@ -64,7 +67,9 @@ void LeaseTable::StartFinishing(uint64_t group_id) {
     const auto it = entries_.find(group_id);
     if (it == entries_.end() || it->second.state != State::kGenerating) return;
     it->second.state = State::kFinishing;
-    load_sequences_ -= std::max(1, it->second.leased.context->group_size());
+    const int sequences = Sequences(it->second);
+    load_sequences_ -= sequences;
+    finishing_sequences_ += sequences;
     ++changes_;
   }
   changed_.notify_all();
@@ -73,24 +78,31 @@ void LeaseTable::StartFinishing(uint64_t group_id) {
 void LeaseTable::Remove(uint64_t group_id) {
   {
     std::lock_guard lock(mutex_);
-    entries_.erase(group_id);
+    const auto it = entries_.find(group_id);
+    if (it != entries_.end()) {
+      (it->second.state == State::kFinishing ? finishing_sequences_ : load_sequences_) -= Sequences(it->second);
+      entries_.erase(it);
+    }
     ++changes_;
   }
   changed_.notify_all();
 }
 
-int LeaseTable::DropQueued(const v1::TaskContext& context) {
+int LeaseTable::DropQueued(const v1::TaskContext& context, absl::Duration pause) {
   std::lock_guard lock(mutex_);
+  give_back_ = true;
+  paused_until_ = absl::Now() + pause;
   int dropped = 0;
   std::erase_if(queue_, [&](uint64_t id) {
     const auto it = entries_.find(id);
     if (!SameVersion(context, *it->second.leased.context)) return false;
-    load_sequences_ -= std::max(1, it->second.leased.context->group_size());
+    load_sequences_ -= Sequences(it->second);
     entries_.erase(it);
     ++dropped;
     return true;
   });
   ++changes_;
+  changed_.notify_all();
   return dropped;
 }
 
@@ -120,7 +132,9 @@ int32_t LeaseTable::NewestAttempt(uint64_t group_id, int32_t attempt) {
 
 int LeaseTable::Credit(int target_sequences) {
   std::lock_guard lock(mutex_);
-  return load_sequences_ >= target_sequences ? 0 : (target_sequences - load_sequences_ + group_size_ - 1) / group_size_;
+  if (std::exchange(give_back_, false) || absl::Now() < paused_until_) return 0;
+  const int load = load_sequences_ + std::max(0, finishing_sequences_ - target_sequences);
+  return load >= target_sequences ? 0 : (target_sequences - load + group_size_ - 1) / group_size_;
 }
 
 uint64_t LeaseTable::changes() {

@@ -36,15 +36,17 @@ class LeaseTable {
   std::shared_ptr<const v1::TaskContext> NextContext();
   void StartFinishing(uint64_t group_id);  // generated: no longer counts as load
   void Remove(uint64_t group_id);
-  // Gives up queued tasks of a version that cannot be had; returns how many.
-  int DropQueued(const v1::TaskContext& context);
+  // Gives up queued tasks of a version that cannot be had; returns how many. The next call of Credit, and those within
+  // `pause`, want nothing, so that the groups are given back and others can lease them.
+  int DropQueued(const v1::TaskContext& context, absl::Duration pause);
   // Gives up all that is not finishing; the groups that were generating are returned.
   void DropUnfinished();
 
   std::vector<uint64_t> Held();
   // The newest attempt number of a held group, at least `attempt`.
   int32_t NewestAttempt(uint64_t group_id, int32_t attempt);
-  // How many more groups are wanted, to keep `target_sequences` in the engine or in its queue.
+  // How many more groups are wanted, to keep `target_sequences` in the engine or in its queue. Groups that are being
+  // finished count where there are more of them than that: scoring is behind.
   int Credit(int target_sequences);
   // Counts additions, drops, ends and Wake calls. Read it before looking at the table, so that WaitForChange misses
   // nothing.
@@ -59,6 +61,7 @@ class LeaseTable {
     State state = State::kQueued;
     LeasedTask leased;
   };
+  static int Sequences(const Entry& entry);
   static bool SameVersion(const v1::TaskContext& a, const v1::TaskContext& b);
 
   std::mutex mutex_;
@@ -66,8 +69,11 @@ class LeaseTable {
   // Guarded by mutex_.
   std::map<uint64_t, Entry> entries_;
   std::deque<uint64_t> queue_;
-  int load_sequences_ = 0;  // of queued and generating groups
-  int group_size_ = 8;      // of the newest context; before the first, a guess
+  int load_sequences_ = 0;       // of queued and generating groups
+  int finishing_sequences_ = 0;  // of finishing ones
+  int group_size_ = 8;           // of the newest context; before the first, a guess
+  bool give_back_ = false;       // the next Credit is 0
+  absl::Time paused_until_ = absl::InfinitePast();
   uint64_t changes_ = 0;
 };
 

@@ -21,7 +21,8 @@ int main(int argc, char** argv) {
   flags.Add("max_sequences", &options.max_sequences, "sequences generated at once, at most");
   flags.Add("page_tokens", &options.page_tokens, "tokens of one KV page, a multiple of 16");
   flags.Add("stall_seconds", &options.stall_seconds,
-            "after so long without a step of the engine its groups are left to other workers; 0 = never");
+            "after so long without a step of the engine, or without an answer of a living reward server, groups are "
+            "left to other workers; 0 = never");
   flags.AddLogLevel();
   if (const absl::Status status = flags.Parse(argc, argv); !status.ok()) return hone::FlagParser::Exit(status);
   auto worker = hone::Worker::Create(options);

@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "base/crash_point.h"
 #include "base/logging.h"
+#include "base/strings.h"
 #include "hone/v1/coordinator.grpc.pb.h"
 #include "rollout_worker/finisher.h"
 #include "rollout_worker/group_text.h"
@@ -38,7 +39,8 @@ constexpr absl::Duration kLeaseWait = absl::Seconds(1);  // long poll: also how 
 constexpr absl::Duration kLeaseDeadline = absl::Seconds(6);
 constexpr absl::Duration kIdlePause = absl::Milliseconds(50);
 constexpr absl::Duration kFetchTimeout = absl::Minutes(5);
-constexpr absl::Duration kFetchFailurePause = absl::Milliseconds(300);
+constexpr absl::Duration kFetchFailurePause = absl::Milliseconds(300);  // doubled with each failure in a row
+constexpr absl::Duration kLongestFetchFailurePause = absl::Seconds(10);
 constexpr absl::Duration kGaugePeriod = absl::Seconds(1);
 constexpr int kMinMaxBatchTokens = 512;  // a step's budget beside its sequences, for prompts
 
@@ -110,6 +112,7 @@ struct Worker::Impl {
   std::map<int64_t, Generating> generating;  // by engine handle
   int64_t generation = 0;                    // registration that the leases belong to
   std::string last_failure;
+  absl::Duration failure_pause = kFetchFailurePause;
   int64_t declined_mib = 0;  // the largest --kv_memory_mib that a group was declined for the want of
   absl::Time gauge_time = absl::Now();
   int64_t gauge_tokens = 0;
@@ -177,7 +180,8 @@ absl::Status Worker::Impl::Start() {
       .coordinator = channel,
       .membership = membership.get(),
       .done = [this](uint64_t id) { leases.Remove(id); },
-      .newest_attempt = [this](uint64_t id, int32_t attempt) { return leases.NewestAttempt(id, attempt); }});
+      .newest_attempt = [this](uint64_t id, int32_t attempt) { return leases.NewestAttempt(id, attempt); },
+      .patience = options.stall_seconds > 0 ? absl::Seconds(options.stall_seconds) : absl::InfiniteDuration()});
   lease_thread = std::thread([this] { LeaseLoop(); });
   return absl::OkStatus();
 }
@@ -297,12 +301,15 @@ void Worker::Impl::LoadFor(const v1::TaskContext& context) {
                                            .timeout = kFetchTimeout,
                                            .cancelled = run_cancelled};
   absl::Status status;
-  bool declined = false;
+  std::string declined;
   if (auto snapshot = receiver.Receive(request); snapshot.ok()) {
     status = model.Load(**snapshot, DTypeOf(context));
-    // The engine's first pages do not fit: no other version of this model would.
-    declined = absl::IsResourceExhausted(status);
-    if (status.ok()) {
+    // The weights are whole, so trying again changes nothing. (Out of memory: the engine's first pages do not fit.)
+    if (absl::IsResourceExhausted(status)) {
+      declined = absl::StrCat("--kv_memory_mib=", options.kv_memory_mib, ": ", status.message());
+    } else if (!status.ok()) {
+      declined = absl::StrCat("the model cannot be loaded: ", status.message());
+    } else {
       if (const absl::Status told = receiver.Acknowledge(request, membership->member_id(), **snapshot); !told.ok()) {
         HONE_DEBUG << "acknowledging version " << request.version << ": " << told.ToString();
       }
@@ -314,22 +321,24 @@ void Worker::Impl::LoadFor(const v1::TaskContext& context) {
     HONE_DEBUG << "version " << request.version << " of run " << request.run << " loaded in "
                << absl::ToDoubleSeconds(absl::Now() - start) << " s";
     last_failure.clear();
+    failure_pause = kFetchFailurePause;
     return;
   }
-  if (declined) {
-    const std::string reason = absl::StrCat("--kv_memory_mib=", options.kv_memory_mib, ": ", status.message());
-    if (reason != last_failure) HONE_ERROR << "groups of run " << request.run << " are declined: " << reason;
-    last_failure = reason;
-    for (std::optional<LeasedTask> task; (task = leases.Take(&context)).has_value();) Decline(*task, reason);
+  if (!declined.empty()) {
+    if (declined != last_failure) HONE_ERROR << "groups of run " << request.run << " are declined: " << declined;
+    last_failure = declined;
+    for (std::optional<LeasedTask> task; (task = leases.Take(&context)).has_value();) Decline(*task, declined);
     return;
   }
-  // The coordinator leases these again, with the address of whoever serves the version then.
-  const int dropped = leases.DropQueued(context);
+  // The coordinator leases these again, with the address of whoever serves the version then: first to others, which may
+  // reach it where this worker cannot.
+  const int dropped = leases.DropQueued(context, failure_pause);
   if (status.ToString() != last_failure) {
     last_failure = status.ToString();
     HONE_WARNING << "version " << request.version << " of run " << request.run << " cannot be had, " << dropped
                  << " leases are given back: " << last_failure;
   }
+  failure_pause = std::min(2 * failure_pause, kLongestFetchFailurePause);
   SleepUnless(run_cancelled, kFetchFailurePause);
 }
 
@@ -359,7 +368,7 @@ void Worker::Impl::StartTask(LeasedTask leased) {
   // A prompt that cannot be generated is a result, with its reason.
   v1::Group group = GroupOf(leased, {});
   group.set_state(v1::GROUP_STATE_DROPPED);
-  group.set_drop_reason(std::string(status.message()));
+  group.set_drop_reason(MendUtf8(std::string(status.message())));
   leases.StartFinishing(id);
   finisher->Add({.group = std::move(group), .context = leased.context});
 }

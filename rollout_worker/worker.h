@@ -30,7 +30,8 @@ class Worker {
     int kv_memory_mib = 1024;  // upper limit of the KV cache
     int max_sequences = 256;   // in flight at once
     int page_tokens = 64;
-    // After so long without a step of the engine the worker keeps silent: its groups go to others. 0 = never.
+    // After so long without a step of the engine the worker keeps silent, and after so long without any answer of a
+    // reward server that lives it declines what it cannot have scored: its groups go to others. 0 = never.
     int stall_seconds = 300;
   };
   // The engine that a worker of these options runs.

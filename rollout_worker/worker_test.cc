@@ -40,6 +40,7 @@ constexpr int kGroupSize = 3;
 struct ModelSettings {
   int max_positions = 64;
   int heads = 4, kv_heads = 2, head_dim = 16;
+  std::string tokenizer_type = "WordLevel";
   int word_bytes = 0;  // words are at least so long; 0: two or three bytes
 };
 
@@ -63,8 +64,8 @@ ModelFiles TinyFiles(const ModelSettings& settings) {
       {"tokenizer.json",
        "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": [], \"normalizer\": null, "
        "\"pre_tokenizer\": {\"type\": \"WhitespaceSplit\"}, \"post_processor\": null, \"decoder\": null, "
-       "\"model\": {\"type\": \"WordLevel\", \"unk_token\": \"w0\", \"vocab\": {" +
-           vocab + "}}}"},
+       "\"model\": {\"type\": \"" +
+           settings.tokenizer_type + "\", \"unk_token\": \"w0\", \"vocab\": {" + vocab + "}}}"},
       {"tokenizer_config.json", "{}"}};
 }
 
@@ -93,6 +94,7 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
     std::unique_lock lock(mutex_);
     ++signs_of_life_;
     full_calls_ += request->max_groups() == 0;
+    give_backs_ += request->max_groups() == 0 && request->holding().empty();
     if (request->member_id() != member_) return {grpc::NOT_FOUND, "unknown member"};
     const std::set<uint64_t> holding(request->holding().begin(), request->holding().end());
     std::erase_if(leased_, [&](uint64_t id) { return !holding.contains(id); });
@@ -180,6 +182,11 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
     std::lock_guard lock(mutex_);
     return signs_of_life_;
   }
+  // Those of a worker that holds none either: all groups are free for others.
+  int give_backs() {
+    std::lock_guard lock(mutex_);
+    return give_backs_;
+  }
   // LeaseGroups calls of a worker that wants no group.
   int full_calls() {
     std::lock_guard lock(mutex_);
@@ -192,6 +199,7 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
   int registrations_ = 0;
   int submit_failures_ = 0;
   int full_calls_ = 0;
+  int give_backs_ = 0;
   int signs_of_life_ = 0;
   std::string member_, rollout_address_;
   std::vector<std::string> reward_addresses_;
@@ -251,6 +259,7 @@ class WorkerTest : public testing::Test {
   void StartWorker(const std::string& crash_at, const std::string& kv_memory_mib = "8",
                    const std::string& hang_at = "") {
     const std::string coordinator = coordinator_server_->address();
+    const std::string stall_seconds = std::to_string(stall_seconds_);
     pid_ = fork();
     ASSERT_GE(pid_, 0);
     if (pid_ > 0) return;
@@ -258,8 +267,8 @@ class WorkerTest : public testing::Test {
     if (!hang_at.empty()) setenv("HONE_HANG_AT", hang_at.c_str(), 1);
     const std::string program = std::string(HONE_BIN_DIR) + "/hone-rollout-worker";
     execl(program.c_str(), program.c_str(), "--coordinator", coordinator.c_str(), "--listen=127.0.0.1:0", "--threads=1",
-          "--kv_memory_mib", kv_memory_mib.c_str(), "--max_sequences=8", "--page_tokens=16",
-          hang_at.empty() ? "--stall_seconds=300" : "--stall_seconds=1", nullptr);
+          "--kv_memory_mib", kv_memory_mib.c_str(), "--max_sequences=8", "--page_tokens=16", "--stall_seconds",
+          stall_seconds.c_str(), nullptr);
     _exit(127);
   }
   // The exit status as waitpid gives it.
@@ -338,11 +347,13 @@ class WorkerTest : public testing::Test {
   std::string weights_address_;  // instead of the weight server's
   ModelSettings model_;
   int max_new_tokens_ = 20;
+  int stall_seconds_ = 300;
   int group_size_ = kGroupSize;
 };
 
 TEST_F(WorkerTest, AWorkerWhoseEngineStandsStillLeavesItsGroupsToOthers) {
   StopWorker(SIGTERM);
+  stall_seconds_ = 1;
   StartWorker("", "8", "worker.before_generate:3");
   OpenVersion(1, 2);
   EXPECT_EQ(coordinator_.Await().size(), 2u);
@@ -355,6 +366,7 @@ TEST_F(WorkerTest, AWorkerWhoseEngineStandsStillLeavesItsGroupsToOthers) {
   }
   EXPECT_LT(absl::Now(), deadline) << "the worker went on saying that it lives";
   const pid_t stalled = std::exchange(pid_, -1);
+  stall_seconds_ = 300;
   EXPECT_EQ(waitpid(stalled, nullptr, WNOHANG), 0) << "it has ended";
   StartWorker("");
   EXPECT_EQ(coordinator_.Await().size(), 6u);
@@ -488,11 +500,35 @@ TEST_F(WorkerTest, AGroupThatNoRequestCanCarryIsDropped) {
   EXPECT_EQ(coordinator_.Await().begin()->second.state(), v1::GROUP_STATE_COMPLETE);
 }
 
+// The next worker would fetch the same files: each says why, and the run can end with that.
+TEST_F(WorkerTest, DeclinesAModelWhoseTokenizerItCannotRead) {
+  model_.tokenizer_type = "Unigram";
+  OpenVersion(0, 3);
+  for (const auto& [id, reason] : coordinator_.AwaitDeclined(3)) {
+    EXPECT_THAT(reason, testing::HasSubstr("the model cannot be loaded: tokenizer.json: "));
+  }
+}
+
+TEST_F(WorkerTest, DeclinesWhatNoRewardServerInReachScores) {
+  StopWorker(SIGTERM);
+  coordinator_.SetRewardAddresses({"127.0.0.1:1"});  // alive, says the coordinator
+  stall_seconds_ = 1;
+  StartWorker("");
+  OpenVersion(0, 3);
+  for (const auto& [id, reason] : coordinator_.AwaitDeclined(3)) {
+    EXPECT_THAT(reason, testing::HasSubstr("no reward server can be reached from this worker: UNAVAILABLE"));
+  }
+  StopWorker(SIGTERM);
+  coordinator_.SetRewardAddresses({reward_server_->address()});
+  StartWorker("");
+  EXPECT_EQ(coordinator_.Await().size(), 3u);
+}
+
 TEST_F(WorkerTest, GivesLeasesBackUntilTheVersionCanBeHad) {
   weight_server_->Shutdown(absl::ZeroDuration());
   OpenVersion(0, 4);
-  std::this_thread::sleep_for(
-      std::chrono::milliseconds(300));  // time for some vain attempts; the result does not rest on it
+  // Groups are not merely leased anew in the same breath: others would never see them free.
+  while (coordinator_.give_backs() < 2) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   weight_server_ = RpcServer::Start({.listen = "127.0.0.1:0"}, {weights_.service()}).value();
   coordinator_.SetWeightsAddress(weight_server_->address());
   EXPECT_EQ(coordinator_.Await().size(), 4u);

@@ -152,6 +152,8 @@ class Assembler {
   std::unique_ptr<Sha256> hash_ = std::make_unique<Sha256>();
 };
 
+constexpr double kSlowestBytesPerSecond = 4 << 20;  // of a link that a transfer waits for
+
 absl::Status ReadStream(v1::WeightService::Stub* stub, const WeightReceiver::Request& request, absl::Time deadline,
                         Plan* plan) {
   grpc::ClientContext context;
@@ -189,7 +191,7 @@ std::shared_ptr<grpc::Channel> GrpcWeightReceiver::ChannelTo(const std::string& 
 }
 
 absl::StatusOr<std::shared_ptr<const WeightSnapshot>> GrpcWeightReceiver::Receive(const Request& request) {
-  const absl::Time deadline = absl::Now() + request.timeout;
+  absl::Time deadline = absl::Now() + request.timeout;
   const std::string where =
       absl::StrCat("weights of run '", request.run, "' version ", request.version, " from ", request.address);
   const auto stub = v1::WeightService::NewStub(ChannelTo(request.address));
@@ -203,6 +205,10 @@ absl::StatusOr<std::shared_ptr<const WeightSnapshot>> GrpcWeightReceiver::Receiv
   auto plan = MakePlan(manifest, max_bytes_);
   if (!plan.ok()) return Annotate(plan.status(), where);
   HONE_RETURN_IF_ERROR(Annotate(CheckManifest(manifest, request, *plan), where));
+  // A large model over a slow link takes its time; a transfer that is cut off begins anew, and would be cut off again.
+  for (const WeightTensor& tensor : plan->tensors) {
+    deadline += absl::Seconds(static_cast<double>(tensor.bytes.size()) / kSlowestBytesPerSecond);
+  }
   HONE_RETURN_IF_ERROR(Annotate(ReadStream(stub.get(), request, deadline, &*plan), where));
   WeightVersion version = {.run = request.run,
                            .number = manifest.version().number(),
