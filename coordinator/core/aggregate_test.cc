@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/files.h"
+
 namespace hone::coordinator {
 namespace {
 
@@ -54,6 +56,23 @@ TEST(AggregateTest, StepFiguresByHand) {
   EXPECT_EQ(m.at("reward/right/mean"), 2.0 / 3);
   EXPECT_EQ(m.at("reward/format/mean"), 1);
   EXPECT_EQ(m.at("reward/zero_variance_share"), 0.5);
+}
+
+TEST(AggregateTest, EveryFigureIsExplained) {
+  const std::string page = ReadFile(HONE_SOURCE_DIR "/docs/metrics.md").value();
+  const GroupSummary group = Summarize(MakeGroup({1, 0}, 10));
+  Metrics all = StepFigures({&group}, 4.0);
+  all.merge(EvaluationFigures({&group}, "right"));
+  EXPECT_GT(all.size(), 20u);
+  for (const auto& entry : all) {
+    std::string name = entry.first;
+    for (const std::string component : {"right", "format"}) {
+      if (const size_t at = name.find("/" + component + "/"); at != std::string::npos) {
+        name.replace(at + 1, component.size(), "<component>");
+      }
+    }
+    EXPECT_NE(page.find("`" + name + "`"), std::string::npos) << name << " is not in docs/metrics.md";
+  }
 }
 
 TEST(AggregateTest, NothingScoredLeavesMeansOut) {
