@@ -90,6 +90,10 @@ TEST(HoneCommand, TypingErrorsGetSuggestions) {
   EXPECT_THAT(error("status --output xml"), HasSubstr("--output: expected table or json, got 'xml'"));
   EXPECT_THAT(error("up --exit"), HasSubstr("up: --exit and --set need --run"));
   EXPECT_THAT(error("up --rollout_workers 0"), HasSubstr("--rollout_workers from 1 to 64"));
+  EXPECT_EQ(error("up --kv_memory_mib 0"), "hone: up: --kv_memory_mib: expected at least 1, got 0\n");
+  EXPECT_EQ(error("up --max_sequences -1"), "hone: up: --max_sequences: expected 1 to 65536, got -1\n");
+  EXPECT_EQ(error("up --stall_seconds -1"), "hone: up: --stall_seconds: expected 0 (never) or more, got -1\n");
+  EXPECT_THAT(error("run x.yaml --kv_memory_mib 64"), HasSubstr("--kv_memory_mib and --max_sequences need --dry-run"));
   EXPECT_THAT(error("export"), HasSubstr("expected --out DIR"));
 }
 
@@ -130,6 +134,9 @@ TEST(HoneCommand, DryRunPlansTheMemoryOfAModelThatIsThere) {
   EXPECT_EQ(plan["learner"]["parameters"], "499328");
   EXPECT_EQ(plan["learner"]["parts"][0]["name"], "masters");
   EXPECT_EQ(plan["learner"]["parts"][0]["bytes"], "1997312");
+  const Result small = Hone(command + " --kv_memory_mib 3 --max_sequences 4");
+  EXPECT_THAT(small.out, HasSubstr("kv cache              3.0 MiB  --kv_memory_mib 3, or less where that is enough\n"));
+  EXPECT_THAT(small.out, HasSubstr("of a step with --max_sequences 4\n"));
 }
 
 TEST(HoneCommand, EveryRecipeResolves) {
