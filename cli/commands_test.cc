@@ -198,6 +198,9 @@ TEST(HoneCommand, WithoutACoordinatorItSaysWhatToDo) {
 
 // ---------------------------------------------------------------- with a control service
 
+// Samples asked for at this step could not be scored.
+constexpr int kUnscorableStep = 7;
+
 // Plays one run, "demo", that advances by a step with each update and ends in `final_state`.
 class PlayedControl final : public v1::ControlService::Service {
  public:
@@ -241,7 +244,8 @@ class PlayedControl final : public v1::ControlService::Service {
       *exported = RunAt(3);
       exported->set_name("runs/export-0");
       exported->mutable_create_time()->set_seconds(200);
-      exported->mutable_stages(0)->set_kind("export");
+      exported->clear_stages();
+      exported->add_stages()->set_kind("export");
       response->set_next_page_token("2");
     } else {
       *response->add_runs() = RunAt(2);
@@ -292,14 +296,26 @@ class PlayedControl final : public v1::ControlService::Service {
       component->set_name("accuracy");
       component->set_state(v1::REWARD_STATE_SCORED);
       component->set_value(i % 2);
+      if (request->step() != kUnscorableStep) continue;
+      sample->mutable_trajectory()->mutable_verdict()->set_state(v1::REWARD_STATE_UNSCORABLE);
+      component->set_state(v1::REWARD_STATE_UNSCORABLE);
+      component->set_value(0);
+      component->set_reason("no answer to compare with");
     }
     if (first + request->page_size() < kSamples) {
       response->set_next_page_token(absl::StrCat(first + request->page_size()));
     }
     return grpc::Status::OK;
   }
-  grpc::Status ListMetrics(grpc::ServerContext*, const v1::ListMetricsRequest*,
+  grpc::Status ListMetrics(grpc::ServerContext*, const v1::ListMetricsRequest* request,
                            v1::ListMetricsResponse* response) override {
+    if (!request->has_stage() || request->stage() == "base") {
+      v1::StepMetrics* row = response->add_metrics();
+      row->set_stage("base");
+      row->set_step(1);
+      (*row->mutable_values())["loss"] = 2;
+    }
+    if (request->has_stage() && request->stage() != "zero") return grpc::Status::OK;
     for (int step = 1; step <= 3; ++step) {
       v1::StepMetrics* row = response->add_metrics();
       row->set_stage("zero");
@@ -342,6 +358,10 @@ class PlayedControl final : public v1::ControlService::Service {
     run.set_output_dir("cli-demo");
     run.mutable_create_time()->set_seconds(100);
     if (run.state() == v1::RUN_STATE_FAILED) run.set_error("the model folder is gone");
+    v1::StageProgress* base = run.add_stages();
+    base->set_name("base");
+    base->set_kind("pretrain");
+    base->set_finished(true);
     v1::StageProgress* stage = run.add_stages();
     stage->set_name("zero");
     stage->set_kind("rl");
@@ -468,7 +488,7 @@ TEST(HoneControl, StatusShowsRunsAndProcesses) {
   const nlohmann::json json = nlohmann::json::parse(played.Hone("status --output json").out);
   EXPECT_EQ(json["runs"].size(), 3u);
   EXPECT_EQ(json["members"][0]["role"], "learner");
-  EXPECT_THAT(played.Hone("status demo").out, HasSubstr("zero   rl    2/3    running"));
+  EXPECT_THAT(played.Hone("status demo").out, HasSubstr("zero   rl        2/3    running"));
   const Result wrong = played.Hone("status dmeo");
   EXPECT_EQ(wrong.exit, kExitNotFound);
   EXPECT_THAT(wrong.err, HasSubstr("did you mean 'demo'?"));
@@ -488,12 +508,12 @@ TEST(HoneControl, SamplesAndMetricsPage) {
   const Result five = played.Hone("samples demo");
   EXPECT_EQ(five.exit, kExitOk) << five.err;
   EXPECT_THAT(five.out, HasSubstr("<answer> 3 </answer>\nreward 0: accuracy 1\n"));
-  const Result all = played.Hone("samples demo --all --stage s --output json");
+  const Result all = played.Hone("samples demo --all --stage zero --output json");
   std::istringstream lines(all.out);
   std::set<std::string> ids;
   for (std::string line; std::getline(lines, line);) {
     const nlohmann::json sample = nlohmann::json::parse(line);
-    EXPECT_EQ(sample["stage"], "s");
+    EXPECT_EQ(sample["stage"], "zero");
     ids.insert(sample["prompt_id"].get<std::string>());
   }
   EXPECT_EQ(ids.size(), 250u);
@@ -501,7 +521,38 @@ TEST(HoneControl, SamplesAndMetricsPage) {
 
   EXPECT_EQ(played.Hone("metrics demo --last 2").out,
             "stage  step  reward/mean\nzero      2            1\nzero      3          1.5\n");
-  EXPECT_EQ(played.Hone("metrics demo --columns absent --last 1").out, "stage  step  absent\nzero      3\n");
+  // That of another stage is an empty column, not an error.
+  EXPECT_EQ(played.Hone("metrics demo --stage zero --columns loss --last 1").out, "stage  step  loss\nzero      3\n");
+  EXPECT_EQ(played.Hone("metrics demo --columns loss,reward/mean --last 4").out,
+            "stage  step  loss  reward/mean\nbase      1     2\nzero      1                0.5\n"
+            "zero      2                  1\nzero      3                1.5\n");
+}
+
+TEST(HoneControl, UnscorableIsNotARewardOfZero) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  EXPECT_THAT(played.Hone(absl::StrCat("samples demo --limit 1 --step ", kUnscorableStep)).out,
+              HasSubstr("\nreward unscorable: accuracy unscorable (no answer to compare with)\n"));
+}
+
+TEST(HoneControl, MisspeltStagesAndColumnsAreNotFound) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  for (const char* words : {"samples demo --stage zeor", "metrics demo --stage zeor --output json",
+                            "export demo --stage zeor --out cli-export-misspelt"}) {
+    const Result wrong = played.Hone(words);
+    EXPECT_EQ(wrong.exit, kExitNotFound) << words;
+    EXPECT_EQ(wrong.out, "");
+    EXPECT_EQ(wrong.err, "hone: runs/demo has no stage 'zeor'; did you mean 'zero'?\n") << words;
+  }
+  EXPECT_EQ(played.Hone("metrics demo --stage warm-up").err,
+            "hone: runs/demo has no stage 'warm-up'; its stages: base, zero\n");
+  const Result column = played.Hone("metrics demo --columns reward/maen");
+  EXPECT_EQ(column.exit, kExitNotFound);
+  EXPECT_EQ(column.out, "");
+  EXPECT_EQ(column.err,
+            "hone: --columns: no step of runs/demo has a metric 'reward/maen'; did you mean 'reward/mean'?\n");
+  EXPECT_THAT(played.Hone("metrics demo --columns nonsense").err, HasSubstr("`--output json` shows them all"));
+  for (const char* words : {"metrics demo --last -5", "samples demo --step -5", "export demo --step -5 --out x"})
+    EXPECT_EQ(played.Hone(words).exit, kExitUsage) << words;
 }
 
 TEST(HoneControl, SamplesFeedTheFilter) {

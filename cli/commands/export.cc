@@ -92,9 +92,9 @@ int RunExport(const Args& args) {
   AddCoordinatorFlag(&flags, &coordinator);
   std::vector<std::string> runs;
   if (const auto exit = ParseArgs(&flags, "export", {"[RUN]", 0, 1}, args, &runs)) return *exit;
-  if (out.empty() || (!dtype.empty() && dtype != "fp32" && dtype != "bf16") ||
+  if (out.empty() || (!dtype.empty() && dtype != "fp32" && dtype != "bf16") || step < -1 ||
       (!from_checkpoint.empty() && (!runs.empty() || !stage.empty() || step >= 0))) {
-    Note("export: expected --out DIR, --dtype fp32 or bf16, and either RUN or --from_checkpoint");
+    Note("export: expected --out DIR, --dtype fp32 or bf16, --step of at least 0, and either RUN or --from_checkpoint");
     return kExitUsage;
   }
   if (const auto present = ListDirectory(out); present.ok() && !present->empty()) {
@@ -106,6 +106,7 @@ int RunExport(const Args& args) {
   if (from_checkpoint.empty()) {
     const absl::StatusOr<v1::Run> run = (*client)->PickRun(runs.empty() ? "" : runs[0]);
     if (!run.ok()) return Fail(run.status());
+    if (const absl::Status known = CheckStage(*run, stage); !known.ok()) return Fail(known);
     const absl::StatusOr<std::string> found = FindCheckpoint(*run, stage, step);
     if (!found.ok()) return Fail(found.status());
     from_checkpoint = *found;
