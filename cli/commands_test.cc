@@ -27,6 +27,7 @@ namespace hone::cli {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 struct Result {
@@ -210,7 +211,10 @@ class PlayedControl final : public v1::ControlService::Service {
     std::lock_guard lock(mutex_);
     created_.push_back(*request);
     *response = RunAt(0);
-    if (request->spec().stages(0).has_export_() && first_state_ == v1::RUN_STATE_RUNNING) {
+    const bool goes_on = first_state_ == v1::RUN_STATE_RUNNING || first_state_ == v1::RUN_STATE_QUEUED;
+    if (request->spec().stages(0).has_export_() && goes_on) {
+      response->set_name("runs/" + request->spec().name());
+      response->set_state(first_state_);
       if (!exports_.insert(request->request_id()).second) {
         response->set_state(v1::RUN_STATE_SUCCEEDED);
       } else {
@@ -450,6 +454,43 @@ TEST(HoneControl, AnExportIsMadeAgainWhereItsFolderIsGone) {
   EXPECT_EQ(played.Hone(words).exit, kExitOk);
   EXPECT_TRUE(FileExists(out + "/model.safetensors"));
   EXPECT_EQ(played.Hone(words).exit, kExitRefused) << "there are files in it";
+}
+
+TEST(HoneControl, AnExportThatWaitsSaysForWhat) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  ASSERT_TRUE(RemoveTree("cli-waited").ok());
+  EXPECT_THAT(played.Hone("export --from_checkpoint cli-step --out cli-waited").err,
+              Not(HasSubstr("waiting for the learner")))
+      << "it begins at once";
+  ASSERT_TRUE(RemoveTree("cli-waited").ok());
+  played.service.set_first_state(v1::RUN_STATE_QUEUED);
+  const Result waited = played.Hone("export --from_checkpoint cli-other --out cli-waited");
+  EXPECT_EQ(waited.exit, kExitOk) << waited.err;
+  EXPECT_EQ(waited.err, "hone: waiting for the learner: runs/demo (running) comes first\n");
+}
+
+TEST(HoneControl, AnExportHasTheDtypeOfTheCheckpointsRun) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  ASSERT_TRUE(RemoveTree("cli-typed").ok());
+  ASSERT_TRUE(CreateDirectories("cli-typed/checkpoints/zero/step-000002").ok());
+  ASSERT_TRUE(WriteFileAtomic("cli-typed/run.yaml",
+                              Hone("run --dry-run --set numerics.dtype=bf16 " + Recipe("quickstart.yaml")).out)
+                  .ok());
+  const auto exported = [&played](const std::string& words) {
+    EXPECT_TRUE(RemoveTree("cli-typed-out").ok());
+    const Result result = played.Hone("export --out cli-typed-out --from_checkpoint " + words);
+    EXPECT_EQ(result.exit, kExitOk) << result.err;
+    return played.service.created().back().spec().stages(0).export_().dtype();
+  };
+  EXPECT_EQ(exported("cli-typed/checkpoints/zero/step-000002"), v1::DTYPE_BF16);
+  EXPECT_EQ(exported("cli-typed/checkpoints/zero/step-000002/ --dtype fp32"), v1::DTYPE_FP32);
+  EXPECT_EQ(exported("cli-typed/checkpoints/zero/step-000002/"), v1::DTYPE_BF16);
+  EXPECT_EQ(exported("cli-elsewhere"), v1::DTYPE_FP32) << "no run.yaml above it";
+  ASSERT_TRUE(WriteFileAtomic("cli-typed/run.yaml", "numerics: {dtype: fp8}\n").ok());
+  const Result unreadable =
+      played.Hone("export --out cli-new --from_checkpoint cli-typed/checkpoints/zero/step-000002");
+  EXPECT_EQ(unreadable.exit, kExitInvalidInput);
+  EXPECT_THAT(unreadable.err, HasSubstr("give --dtype"));
 }
 
 TEST(HoneControl, WithoutANameTheRunThatIsAtWorkIsMeant) {
