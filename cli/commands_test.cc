@@ -333,6 +333,14 @@ class PlayedControl final : public v1::ControlService::Service {
     v1::Member* member = response->add_members();
     member->set_role("learner");
     member->set_address("127.0.0.1:7");
+    v1::Member* worker = response->add_members();
+    worker->set_role("rollout_worker");
+    worker->set_name("host:8");
+    worker->set_address("127.0.0.1:8");
+    worker->set_leased_groups(4);
+    (*worker->mutable_gauges())["tokens_per_s"] = 1234.5;
+    (*worker->mutable_gauges())["kv_use"] = 0.125;
+    (*worker->mutable_gauges())["preemptions"] = 99;
     return grpc::Status::OK;
   }
 
@@ -525,7 +533,10 @@ TEST(HoneControl, StatusShowsRunsAndProcesses) {
   EXPECT_EQ(all.exit, kExitOk) << all.err;
   EXPECT_THAT(all.out, HasSubstr("older"));
   EXPECT_THAT(all.out, HasSubstr("demo      running    zero   2/3"));
-  EXPECT_THAT(all.out, HasSubstr("learner"));
+  EXPECT_THAT(all.out, HasSubstr("groups  tokens/s  kv use\n"));
+  EXPECT_THAT(all.out, HasSubstr("learner                 127.0.0.1:7  0.0s ago  0\n"))
+      << "nothing where there is none";
+  EXPECT_THAT(all.out, HasSubstr("rollout_worker  host:8  127.0.0.1:8  0.0s ago  4       1,235     12.5 %\n"));
   const nlohmann::json json = nlohmann::json::parse(played.Hone("status --output json").out);
   EXPECT_EQ(json["runs"].size(), 3u);
   EXPECT_EQ(json["members"][0]["role"], "learner");
