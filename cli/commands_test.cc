@@ -69,6 +69,17 @@ TEST(HoneCommand, HelpLeadsWithExamplesAndListsEveryCommand) {
     EXPECT_EQ(own.err, "");
     EXPECT_EQ(Hone(absl::StrCat("help ", command)).out, own.out);
   }
+  for (const char* group : {"data", "model"}) {
+    const Result own = Hone(absl::StrCat(group, " --help"));
+    EXPECT_EQ(own.exit, kExitOk) << group;
+    EXPECT_THAT(own.out, StartsWith(absl::StrCat("Usage: hone ", group, " COMMAND")));
+    EXPECT_EQ(own.err, "");
+    EXPECT_EQ(Hone(absl::StrCat("help ", group)).out, own.out);
+    EXPECT_EQ(Hone(absl::StrCat(group, " -h")).out, own.out);
+  }
+  EXPECT_THAT(Hone("data --help").out, HasSubstr("  data get     fetch a public data set (gsm8k, svamp)\n"));
+  EXPECT_THAT(help.out, HasSubstr("fetch a public data set (gsm8k, svamp)\n"));
+  EXPECT_THAT(Hone("data get --help").out, HasSubstr("Known: gsm8k, svamp."));
   EXPECT_THAT(Hone("help exit-codes").out, HasSubstr("  4  unavailable"));
   EXPECT_EQ(Hone("").exit, kExitUsage);
   EXPECT_EQ(Hone("version").out, Hone("--version").out);
