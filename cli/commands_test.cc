@@ -18,8 +18,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/files.h"
-#include "base/subprocess.h"
 #include "cli/exit_codes.h"
+#include "cli/testing/run_hone.h"
 #include "hone/v1/control.grpc.pb.h"
 #include "rpc/server.h"
 
@@ -30,28 +30,6 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-struct Result {
-  int exit = -1;
-  std::string out;
-  std::string err;
-};
-
-// Runs `hone` with a shell's words.
-Result Hone(const std::string& words, const std::map<std::string, std::string>& env = {}) {
-  SubprocessOptions options;
-  options.argv = {"/bin/sh", "-c", absl::StrCat("exec ", HONE_BIN_DIR, "/hone ", words, " > cli.out 2> cli.err")};
-  options.env = env;
-  options.env.emplace("HONE_COORDINATOR", "");
-  options.env.emplace("HONE_DATA", "");
-  auto process = Subprocess::Start(options);
-  EXPECT_TRUE(process.ok()) << process.status();
-  Result result;
-  result.exit = (*process)->Wait(absl::InfiniteDuration()).value_or(-1);
-  result.out = *ReadFile("cli.out");
-  result.err = *ReadFile("cli.err");
-  return result;
-}
-
 std::string Recipe(const std::string& name) { return absl::StrCat(HONE_SOURCE_DIR, "/recipes/", name); }
 
 TEST(HoneCommand, HelpLeadsWithExamplesAndListsEveryCommand) {
@@ -59,7 +37,7 @@ TEST(HoneCommand, HelpLeadsWithExamplesAndListsEveryCommand) {
   EXPECT_EQ(help.exit, kExitOk);
   EXPECT_LT(help.out.find("Examples:"), help.out.find("Commands:"));
   for (const char* command :
-       {"up", "down", "run", "status", "watch", "samples", "metrics", "stop", "pause", "resume", "export",
+       {"up", "down", "run", "status", "watch", "samples", "metrics", "stop", "pause", "resume", "export", "generate",
         "model import", "model hash", "data make", "data get", "data filter", "version", "help"}) {
     EXPECT_THAT(help.out, HasSubstr(absl::StrCat("  ", command, " "))) << command;
     if (std::string(command) == "help") continue;
