@@ -7,6 +7,7 @@
 #include "cli/commands/commands.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
+#include "corpus/datasets/datasets.h"
 
 namespace hone::cli {
 namespace {
@@ -22,6 +23,28 @@ constexpr const char* kExitCodeHelp = R"(Exit codes:
   7  the run was stopped before its end
 )";
 
+// A line for each: name and summary.
+std::string CommandRows(const std::vector<Command>& commands) {
+  Table table({"", "", ""});
+  for (const Command& command : commands) table.Add({" ", command.name, command.summary});
+  const std::string rows = table.ToText();
+  return rows.substr(rows.find('\n') + 1);
+}
+
+// The commands of two words that begin with `first`.
+std::vector<Command> Group(const std::string& first) {
+  std::vector<Command> group;
+  for (const Command& command : Commands()) {
+    if (command.name.starts_with(first + " ")) group.push_back(command);
+  }
+  return group;
+}
+
+std::string GroupHelpText(const std::string& name, const std::vector<Command>& group) {
+  return absl::StrCat("Usage: hone ", name, " COMMAND [flags]\n\nCommands:\n", CommandRows(group), "\n`hone ", name,
+                      " COMMAND --help` shows a command's flags.\n");
+}
+
 std::string HelpText() {
   std::string text = R"(hone trains reasoning models by reinforcement learning.
 
@@ -33,10 +56,7 @@ Examples:
 
 Commands:
 )";
-  Table table({"", "", ""});
-  for (const Command& command : Commands()) table.Add({" ", command.name, command.summary});
-  const std::string rows = table.ToText();
-  absl::StrAppend(&text, rows.substr(rows.find('\n') + 1));
+  absl::StrAppend(&text, CommandRows(Commands()));
   absl::StrAppend(&text, "\n`hone COMMAND --help` shows a command's flags; `hone help exit-codes` the exit codes.\n");
   return text;
 }
@@ -58,11 +78,10 @@ int RunHelp(const std::vector<std::string>& args) {
 int UnknownCommand(const std::vector<std::string>& args) {
   std::vector<std::string> names;
   std::vector<std::string> second;  // of commands that begin with args[0]
+  for (const Command& command : Group(args[0])) second.push_back(command.name.substr(args[0].size() + 1));
   for (const Command& command : Commands()) {
     names.push_back(command.name);
     const size_t space = command.name.find(' ');
-    if (space != std::string::npos && command.name.substr(0, space) == args[0])
-      second.push_back(command.name.substr(space + 1));
     if (space != std::string::npos) names.push_back(command.name.substr(0, space));
   }
   if (!second.empty()) {
@@ -102,7 +121,7 @@ const std::vector<Command>& Commands() {
       {"model import", "make a Hugging Face folder of a GGUF file", RunModelImport},
       {"model hash", "the canonical hash of a model folder's weights", RunModelHash},
       {"data make", "write a synthetic data set (small-world)", RunDataMake},
-      {"data get", "fetch a public data set (gsm8k)", RunDataGet},
+      {"data get", absl::StrCat("fetch a public data set (", corpus::KnownDatasetNames(), ")"), RunDataGet},
       {"data filter", "keep the problems within a range of pass rates", RunDataFilter},
       {"version", "version and schema", RunVersion},
       {"help", "this page, or a command's", RunHelp},
@@ -122,6 +141,12 @@ int Dispatch(const std::vector<std::string>& args) {
     if (args[0] != command.name.substr(0, space)) continue;
     if (two && (args.size() < 2 || args[1] != command.name.substr(space + 1))) continue;
     return command.run(std::vector<std::string>(args.begin() + (two ? 2 : 1), args.end()));
+  }
+  if (args.size() > 1 && (args[1] == "--help" || args[1] == "-h")) {
+    if (const std::vector<Command> group = Group(args[0]); !group.empty()) {
+      Print(GroupHelpText(args[0], group));
+      return kExitOk;
+    }
   }
   return UnknownCommand(args);
 }

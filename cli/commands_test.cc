@@ -18,8 +18,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/files.h"
-#include "base/subprocess.h"
 #include "cli/exit_codes.h"
+#include "cli/testing/run_hone.h"
 #include "hone/v1/control.grpc.pb.h"
 #include "rpc/server.h"
 
@@ -27,29 +27,8 @@ namespace hone::cli {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
-
-struct Result {
-  int exit = -1;
-  std::string out;
-  std::string err;
-};
-
-// Runs `hone` with a shell's words.
-Result Hone(const std::string& words, const std::map<std::string, std::string>& env = {}) {
-  SubprocessOptions options;
-  options.argv = {"/bin/sh", "-c", absl::StrCat("exec ", HONE_BIN_DIR, "/hone ", words, " > cli.out 2> cli.err")};
-  options.env = env;
-  options.env.emplace("HONE_COORDINATOR", "");
-  options.env.emplace("HONE_DATA", "");
-  auto process = Subprocess::Start(options);
-  EXPECT_TRUE(process.ok()) << process.status();
-  Result result;
-  result.exit = (*process)->Wait(absl::InfiniteDuration()).value_or(-1);
-  result.out = *ReadFile("cli.out");
-  result.err = *ReadFile("cli.err");
-  return result;
-}
 
 std::string Recipe(const std::string& name) { return absl::StrCat(HONE_SOURCE_DIR, "/recipes/", name); }
 
@@ -58,7 +37,7 @@ TEST(HoneCommand, HelpLeadsWithExamplesAndListsEveryCommand) {
   EXPECT_EQ(help.exit, kExitOk);
   EXPECT_LT(help.out.find("Examples:"), help.out.find("Commands:"));
   for (const char* command :
-       {"up", "down", "run", "status", "watch", "samples", "metrics", "stop", "pause", "resume", "export",
+       {"up", "down", "run", "status", "watch", "samples", "metrics", "stop", "pause", "resume", "export", "generate",
         "model import", "model hash", "data make", "data get", "data filter", "version", "help"}) {
     EXPECT_THAT(help.out, HasSubstr(absl::StrCat("  ", command, " "))) << command;
     if (std::string(command) == "help") continue;
@@ -68,6 +47,17 @@ TEST(HoneCommand, HelpLeadsWithExamplesAndListsEveryCommand) {
     EXPECT_EQ(own.err, "");
     EXPECT_EQ(Hone(absl::StrCat("help ", command)).out, own.out);
   }
+  for (const char* group : {"data", "model"}) {
+    const Result own = Hone(absl::StrCat(group, " --help"));
+    EXPECT_EQ(own.exit, kExitOk) << group;
+    EXPECT_THAT(own.out, StartsWith(absl::StrCat("Usage: hone ", group, " COMMAND")));
+    EXPECT_EQ(own.err, "");
+    EXPECT_EQ(Hone(absl::StrCat("help ", group)).out, own.out);
+    EXPECT_EQ(Hone(absl::StrCat(group, " -h")).out, own.out);
+  }
+  EXPECT_THAT(Hone("data --help").out, HasSubstr("  data get     fetch a public data set (gsm8k, svamp)\n"));
+  EXPECT_THAT(help.out, HasSubstr("fetch a public data set (gsm8k, svamp)\n"));
+  EXPECT_THAT(Hone("data get --help").out, HasSubstr("Known: gsm8k, svamp."));
   EXPECT_THAT(Hone("help exit-codes").out, HasSubstr("  4  unavailable"));
   EXPECT_EQ(Hone("").exit, kExitUsage);
   EXPECT_EQ(Hone("version").out, Hone("--version").out);
@@ -90,6 +80,10 @@ TEST(HoneCommand, TypingErrorsGetSuggestions) {
   EXPECT_THAT(error("status --output xml"), HasSubstr("--output: expected table or json, got 'xml'"));
   EXPECT_THAT(error("up --exit"), HasSubstr("up: --exit and --set need --run"));
   EXPECT_THAT(error("up --rollout_workers 0"), HasSubstr("--rollout_workers from 1 to 64"));
+  EXPECT_EQ(error("up --kv_memory_mib 0"), "hone: up: --kv_memory_mib: expected at least 1, got 0\n");
+  EXPECT_EQ(error("up --max_sequences -1"), "hone: up: --max_sequences: expected 1 to 65536, got -1\n");
+  EXPECT_EQ(error("up --stall_seconds -1"), "hone: up: --stall_seconds: expected 0 (never) or more, got -1\n");
+  EXPECT_THAT(error("run x.yaml --kv_memory_mib 64"), HasSubstr("--kv_memory_mib and --max_sequences need --dry-run"));
   EXPECT_THAT(error("export"), HasSubstr("expected --out DIR"));
 }
 
@@ -130,6 +124,9 @@ TEST(HoneCommand, DryRunPlansTheMemoryOfAModelThatIsThere) {
   EXPECT_EQ(plan["learner"]["parameters"], "499328");
   EXPECT_EQ(plan["learner"]["parts"][0]["name"], "masters");
   EXPECT_EQ(plan["learner"]["parts"][0]["bytes"], "1997312");
+  const Result small = Hone(command + " --kv_memory_mib 3 --max_sequences 4");
+  EXPECT_THAT(small.out, HasSubstr("kv cache              3.0 MiB  --kv_memory_mib 3, or less where that is enough\n"));
+  EXPECT_THAT(small.out, HasSubstr("of a step with --max_sequences 4\n"));
 }
 
 TEST(HoneCommand, EveryRecipeResolves) {
@@ -191,6 +188,9 @@ TEST(HoneCommand, WithoutACoordinatorItSaysWhatToDo) {
 
 // ---------------------------------------------------------------- with a control service
 
+// Samples asked for at this step could not be scored.
+constexpr int kUnscorableStep = 7;
+
 // Plays one run, "demo", that advances by a step with each update and ends in `final_state`.
 class PlayedControl final : public v1::ControlService::Service {
  public:
@@ -200,7 +200,10 @@ class PlayedControl final : public v1::ControlService::Service {
     std::lock_guard lock(mutex_);
     created_.push_back(*request);
     *response = RunAt(0);
-    if (request->spec().stages(0).has_export_() && first_state_ == v1::RUN_STATE_RUNNING) {
+    const bool goes_on = first_state_ == v1::RUN_STATE_RUNNING || first_state_ == v1::RUN_STATE_QUEUED;
+    if (request->spec().stages(0).has_export_() && goes_on) {
+      response->set_name("runs/" + request->spec().name());
+      response->set_state(first_state_);
       if (!exports_.insert(request->request_id()).second) {
         response->set_state(v1::RUN_STATE_SUCCEEDED);
       } else {
@@ -234,7 +237,8 @@ class PlayedControl final : public v1::ControlService::Service {
       *exported = RunAt(3);
       exported->set_name("runs/export-0");
       exported->mutable_create_time()->set_seconds(200);
-      exported->mutable_stages(0)->set_kind("export");
+      exported->clear_stages();
+      exported->add_stages()->set_kind("export");
       response->set_next_page_token("2");
     } else {
       *response->add_runs() = RunAt(2);
@@ -285,14 +289,26 @@ class PlayedControl final : public v1::ControlService::Service {
       component->set_name("accuracy");
       component->set_state(v1::REWARD_STATE_SCORED);
       component->set_value(i % 2);
+      if (request->step() != kUnscorableStep) continue;
+      sample->mutable_trajectory()->mutable_verdict()->set_state(v1::REWARD_STATE_UNSCORABLE);
+      component->set_state(v1::REWARD_STATE_UNSCORABLE);
+      component->set_value(0);
+      component->set_reason("no answer to compare with");
     }
     if (first + request->page_size() < kSamples) {
       response->set_next_page_token(absl::StrCat(first + request->page_size()));
     }
     return grpc::Status::OK;
   }
-  grpc::Status ListMetrics(grpc::ServerContext*, const v1::ListMetricsRequest*,
+  grpc::Status ListMetrics(grpc::ServerContext*, const v1::ListMetricsRequest* request,
                            v1::ListMetricsResponse* response) override {
+    if (!request->has_stage() || request->stage() == "base") {
+      v1::StepMetrics* row = response->add_metrics();
+      row->set_stage("base");
+      row->set_step(1);
+      (*row->mutable_values())["loss"] = 2;
+    }
+    if (request->has_stage() && request->stage() != "zero") return grpc::Status::OK;
     for (int step = 1; step <= 3; ++step) {
       v1::StepMetrics* row = response->add_metrics();
       row->set_stage("zero");
@@ -306,6 +322,14 @@ class PlayedControl final : public v1::ControlService::Service {
     v1::Member* member = response->add_members();
     member->set_role("learner");
     member->set_address("127.0.0.1:7");
+    v1::Member* worker = response->add_members();
+    worker->set_role("rollout_worker");
+    worker->set_name("host:8");
+    worker->set_address("127.0.0.1:8");
+    worker->set_leased_groups(4);
+    (*worker->mutable_gauges())["tokens_per_s"] = 1234.5;
+    (*worker->mutable_gauges())["kv_use"] = 0.125;
+    (*worker->mutable_gauges())["preemptions"] = 99;
     return grpc::Status::OK;
   }
 
@@ -335,6 +359,10 @@ class PlayedControl final : public v1::ControlService::Service {
     run.set_output_dir("cli-demo");
     run.mutable_create_time()->set_seconds(100);
     if (run.state() == v1::RUN_STATE_FAILED) run.set_error("the model folder is gone");
+    v1::StageProgress* base = run.add_stages();
+    base->set_name("base");
+    base->set_kind("pretrain");
+    base->set_finished(true);
     v1::StageProgress* stage = run.add_stages();
     stage->set_name("zero");
     stage->set_kind("rl");
@@ -425,6 +453,43 @@ TEST(HoneControl, AnExportIsMadeAgainWhereItsFolderIsGone) {
   EXPECT_EQ(played.Hone(words).exit, kExitRefused) << "there are files in it";
 }
 
+TEST(HoneControl, AnExportThatWaitsSaysForWhat) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  ASSERT_TRUE(RemoveTree("cli-waited").ok());
+  EXPECT_THAT(played.Hone("export --from_checkpoint cli-step --out cli-waited").err,
+              Not(HasSubstr("waiting for the learner")))
+      << "it begins at once";
+  ASSERT_TRUE(RemoveTree("cli-waited").ok());
+  played.service.set_first_state(v1::RUN_STATE_QUEUED);
+  const Result waited = played.Hone("export --from_checkpoint cli-other --out cli-waited");
+  EXPECT_EQ(waited.exit, kExitOk) << waited.err;
+  EXPECT_EQ(waited.err, "hone: waiting for the learner: runs/demo (running) comes first\n");
+}
+
+TEST(HoneControl, AnExportHasTheDtypeOfTheCheckpointsRun) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  ASSERT_TRUE(RemoveTree("cli-typed").ok());
+  ASSERT_TRUE(CreateDirectories("cli-typed/checkpoints/zero/step-000002").ok());
+  ASSERT_TRUE(WriteFileAtomic("cli-typed/run.yaml",
+                              Hone("run --dry-run --set numerics.dtype=bf16 " + Recipe("quickstart.yaml")).out)
+                  .ok());
+  const auto exported = [&played](const std::string& words) {
+    EXPECT_TRUE(RemoveTree("cli-typed-out").ok());
+    const Result result = played.Hone("export --out cli-typed-out --from_checkpoint " + words);
+    EXPECT_EQ(result.exit, kExitOk) << result.err;
+    return played.service.created().back().spec().stages(0).export_().dtype();
+  };
+  EXPECT_EQ(exported("cli-typed/checkpoints/zero/step-000002"), v1::DTYPE_BF16);
+  EXPECT_EQ(exported("cli-typed/checkpoints/zero/step-000002/ --dtype fp32"), v1::DTYPE_FP32);
+  EXPECT_EQ(exported("cli-typed/checkpoints/zero/step-000002/"), v1::DTYPE_BF16);
+  EXPECT_EQ(exported("cli-elsewhere"), v1::DTYPE_FP32) << "no run.yaml above it";
+  ASSERT_TRUE(WriteFileAtomic("cli-typed/run.yaml", "numerics: {dtype: fp8}\n").ok());
+  const Result unreadable =
+      played.Hone("export --out cli-new --from_checkpoint cli-typed/checkpoints/zero/step-000002");
+  EXPECT_EQ(unreadable.exit, kExitInvalidInput);
+  EXPECT_THAT(unreadable.err, HasSubstr("give --dtype"));
+}
+
 TEST(HoneControl, WithoutANameTheRunThatIsAtWorkIsMeant) {
   Played played(v1::RUN_STATE_SUCCEEDED);
   for (const auto state : {v1::RUN_STATE_RUNNING, v1::RUN_STATE_PAUSED, v1::RUN_STATE_STOPPING, v1::RUN_STATE_QUEUED}) {
@@ -457,11 +522,14 @@ TEST(HoneControl, StatusShowsRunsAndProcesses) {
   EXPECT_EQ(all.exit, kExitOk) << all.err;
   EXPECT_THAT(all.out, HasSubstr("older"));
   EXPECT_THAT(all.out, HasSubstr("demo      running    zero   2/3"));
-  EXPECT_THAT(all.out, HasSubstr("learner"));
+  EXPECT_THAT(all.out, HasSubstr("groups  tokens/s  kv use\n"));
+  EXPECT_THAT(all.out, HasSubstr("learner                 127.0.0.1:7  0.0s ago  0\n"))
+      << "nothing where there is none";
+  EXPECT_THAT(all.out, HasSubstr("rollout_worker  host:8  127.0.0.1:8  0.0s ago  4       1,235     12.5 %\n"));
   const nlohmann::json json = nlohmann::json::parse(played.Hone("status --output json").out);
   EXPECT_EQ(json["runs"].size(), 3u);
   EXPECT_EQ(json["members"][0]["role"], "learner");
-  EXPECT_THAT(played.Hone("status demo").out, HasSubstr("zero   rl    2/3    running"));
+  EXPECT_THAT(played.Hone("status demo").out, HasSubstr("zero   rl        2/3    running"));
   const Result wrong = played.Hone("status dmeo");
   EXPECT_EQ(wrong.exit, kExitNotFound);
   EXPECT_THAT(wrong.err, HasSubstr("did you mean 'demo'?"));
@@ -481,12 +549,12 @@ TEST(HoneControl, SamplesAndMetricsPage) {
   const Result five = played.Hone("samples demo");
   EXPECT_EQ(five.exit, kExitOk) << five.err;
   EXPECT_THAT(five.out, HasSubstr("<answer> 3 </answer>\nreward 0: accuracy 1\n"));
-  const Result all = played.Hone("samples demo --all --stage s --output json");
+  const Result all = played.Hone("samples demo --all --stage zero --output json");
   std::istringstream lines(all.out);
   std::set<std::string> ids;
   for (std::string line; std::getline(lines, line);) {
     const nlohmann::json sample = nlohmann::json::parse(line);
-    EXPECT_EQ(sample["stage"], "s");
+    EXPECT_EQ(sample["stage"], "zero");
     ids.insert(sample["prompt_id"].get<std::string>());
   }
   EXPECT_EQ(ids.size(), 250u);
@@ -494,7 +562,38 @@ TEST(HoneControl, SamplesAndMetricsPage) {
 
   EXPECT_EQ(played.Hone("metrics demo --last 2").out,
             "stage  step  reward/mean\nzero      2            1\nzero      3          1.5\n");
-  EXPECT_EQ(played.Hone("metrics demo --columns absent --last 1").out, "stage  step  absent\nzero      3\n");
+  // That of another stage is an empty column, not an error.
+  EXPECT_EQ(played.Hone("metrics demo --stage zero --columns loss --last 1").out, "stage  step  loss\nzero      3\n");
+  EXPECT_EQ(played.Hone("metrics demo --columns loss,reward/mean --last 4").out,
+            "stage  step  loss  reward/mean\nbase      1     2\nzero      1                0.5\n"
+            "zero      2                  1\nzero      3                1.5\n");
+}
+
+TEST(HoneControl, UnscorableIsNotARewardOfZero) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  EXPECT_THAT(played.Hone(absl::StrCat("samples demo --limit 1 --step ", kUnscorableStep)).out,
+              HasSubstr("\nreward unscorable: accuracy unscorable (no answer to compare with)\n"));
+}
+
+TEST(HoneControl, MisspeltStagesAndColumnsAreNotFound) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  for (const char* words : {"samples demo --stage zeor", "metrics demo --stage zeor --output json",
+                            "export demo --stage zeor --out cli-export-misspelt"}) {
+    const Result wrong = played.Hone(words);
+    EXPECT_EQ(wrong.exit, kExitNotFound) << words;
+    EXPECT_EQ(wrong.out, "");
+    EXPECT_EQ(wrong.err, "hone: runs/demo has no stage 'zeor'; did you mean 'zero'?\n") << words;
+  }
+  EXPECT_EQ(played.Hone("metrics demo --stage warm-up").err,
+            "hone: runs/demo has no stage 'warm-up'; its stages: base, zero\n");
+  const Result column = played.Hone("metrics demo --columns reward/maen");
+  EXPECT_EQ(column.exit, kExitNotFound);
+  EXPECT_EQ(column.out, "");
+  EXPECT_EQ(column.err,
+            "hone: --columns: no step of runs/demo has a metric 'reward/maen'; did you mean 'reward/mean'?\n");
+  EXPECT_THAT(played.Hone("metrics demo --columns nonsense").err, HasSubstr("`--output json` shows them all"));
+  for (const char* words : {"metrics demo --last -5", "samples demo --step -5", "export demo --step -5 --out x"})
+    EXPECT_EQ(played.Hone(words).exit, kExitUsage) << words;
 }
 
 TEST(HoneControl, SamplesFeedTheFilter) {

@@ -10,6 +10,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/files.h"
 #include "base/status.h"
@@ -214,6 +215,16 @@ std::string StateName(v1::RunState state) {
 
 bool IsFinal(v1::RunState state) {
   return state == v1::RUN_STATE_STOPPED || state == v1::RUN_STATE_SUCCEEDED || state == v1::RUN_STATE_FAILED;
+}
+
+absl::Status CheckStage(const v1::Run& run, const std::string& stage) {
+  std::vector<std::string> names;
+  for (const v1::StageProgress& known : run.stages()) names.push_back(known.name());
+  if (stage.empty() || std::find(names.begin(), names.end(), stage) != names.end()) return absl::OkStatus();
+  const std::string near = NearestName(stage, names);
+  return absl::NotFoundError(absl::StrCat(run.name(), " has no stage '", stage, "'; ",
+                                          near.empty() ? absl::StrCat("its stages: ", absl::StrJoin(names, ", "))
+                                                       : absl::StrCat("did you mean '", near, "'?")));
 }
 
 }  // namespace hone::cli

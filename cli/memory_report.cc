@@ -26,6 +26,7 @@ namespace {
 // Beyond this many parameters a configuration is nonsense, and sums of bytes would leave 64 bits.
 constexpr int64_t kMostParameters = int64_t{1} << 50;
 constexpr int kSmallKvMemoryMib = 256;
+constexpr int kFewSequences = 64;
 
 using Configs = std::map<std::string, model::ModelConfig>;  // by folder
 
@@ -138,8 +139,10 @@ void ConsiderWorker(const v1::RunSpec& spec, const v1::StageSpec& stage, const s
   v1::MemoryPlan::Process process = NewProcess(stage, folder, config);
   AddPart(&process, "weights", memory.weights, dtype + ", packed; rotary tables");
   AddPart(&process, "received_version", memory.received, dtype + ", and one tensor as fp32, while it is loaded");
-  AddPart(&process, "kv_cache", memory.kv_cache, "--kv_memory_mib at its default, or less where that is enough");
-  AddPart(&process, "activations", memory.activations, "of a step");
+  AddPart(&process, "kv_cache", memory.kv_cache,
+          absl::StrCat("--kv_memory_mib ", options.kv_memory_mib, ", or less where that is enough"));
+  AddPart(&process, "activations", memory.activations,
+          absl::StrCat("of a step with --max_sequences ", options.max_sequences));
   *plan->mutable_rollout_worker() = std::move(process);
   plan->set_kv_bytes_per_token(memory.kv_bytes_per_token);
   plan->set_sequence_tokens(tokens);
@@ -169,7 +172,7 @@ std::string Size(int64_t bytes) {
 
 // What could be changed in the file or beside it, with what it saves: the plan made again with the change.
 std::vector<std::string> Advice(const v1::RunSpec& spec, const Configs& configs, const Machine& machine,
-                                const v1::MemoryPlan& plan) {
+                                const Worker::Options& worker, const v1::MemoryPlan& plan) {
   std::vector<std::pair<int64_t, std::string>> found;
   const auto add = [&](const std::string& what, int64_t saved) {
     if (saved * 100 >= plan.total_bytes()) found.emplace_back(saved, absl::StrCat(what, " saves ", Size(saved)));
@@ -177,7 +180,7 @@ std::vector<std::string> Advice(const v1::RunSpec& spec, const Configs& configs,
   const auto try_change = [&](const std::string& what, const std::function<void(v1::RunSpec*)>& change) {
     v1::RunSpec changed = spec;
     change(&changed);
-    add(what, plan.total_bytes() - PlanFor(changed, configs, machine, {}).total_bytes());
+    add(what, plan.total_bytes() - PlanFor(changed, configs, machine, worker).total_bytes());
   };
   if (DTypeOf(spec) == kernels::DType::kF32) {
     try_change("numerics.dtype: bf16", [](v1::RunSpec* s) { s->mutable_numerics()->set_dtype(v1::DTYPE_BF16); });
@@ -216,9 +219,15 @@ std::vector<std::string> Advice(const v1::RunSpec& spec, const Configs& configs,
     }
   }
   if (plan.has_rollout_worker()) {
-    const Worker::Options smaller = {.kv_memory_mib = kSmallKvMemoryMib};
-    add(absl::StrCat("hone-rollout-worker --kv_memory_mib ", kSmallKvMemoryMib),
-        plan.total_bytes() - PlanFor(spec, configs, machine, smaller).total_bytes());
+    const auto try_flag = [&](const char* flag, int Worker::Options::*member, int smaller) {
+      if (worker.*member <= smaller) return;
+      Worker::Options changed = worker;
+      changed.*member = smaller;
+      add(absl::StrCat("hone up --", flag, " ", smaller),
+          plan.total_bytes() - PlanFor(spec, configs, machine, changed).total_bytes());
+    };
+    try_flag("kv_memory_mib", &Worker::Options::kv_memory_mib, kSmallKvMemoryMib);
+    try_flag("max_sequences", &Worker::Options::max_sequences, kFewSequences);
     add("a rollout worker on another machine", plan.rollout_worker().total_bytes());
   }
   std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
@@ -252,16 +261,16 @@ Machine ThisMachine() {
   return machine;
 }
 
-v1::MemoryPlan MakeMemoryPlan(const v1::RunSpec& resolved, const Machine& machine) {
+v1::MemoryPlan MakeMemoryPlan(const v1::RunSpec& resolved, const Machine& machine, const Worker::Options& worker) {
   const absl::StatusOr<Configs> configs = ReadConfigs(resolved);
   if (!configs.ok()) {
     v1::MemoryPlan plan;
     plan.set_unavailable(std::string(configs.status().message()));
     return plan;
   }
-  v1::MemoryPlan plan = PlanFor(resolved, *configs, machine, {});
+  v1::MemoryPlan plan = PlanFor(resolved, *configs, machine, worker);
   if (machine.available_bytes > 0 && plan.total_bytes() > machine.available_bytes) {
-    for (std::string& line : Advice(resolved, *configs, machine, plan)) plan.add_advice(std::move(line));
+    for (std::string& line : Advice(resolved, *configs, machine, worker, plan)) plan.add_advice(std::move(line));
   }
   return plan;
 }

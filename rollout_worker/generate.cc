@@ -10,7 +10,6 @@
 #include "base/files.h"
 #include "kernels/random.h"
 #include "model/formats/json.h"
-#include "model/tokenizer/prompt_frame.h"
 
 namespace hone {
 namespace {
@@ -34,13 +33,13 @@ const char* NameOf(engine::FinishReason reason) {
 
 absl::StatusOr<std::vector<int32_t>> EncodePrompt(const ModelText& text, const GenerateRequest& request,
                                                   const std::string& prompt) {
-  if (request.chat && !text.chat_template.has_value()) return text.chat_template_status;
-  HONE_ASSIGN_OR_RETURN(
-      model::FramedPrompt framed,
-      model::FramePrompt(*text.tokenizer, prompt,
-                         {.frame = request.chat ? model::PromptFrame::kChat : model::PromptFrame::kRaw,
-                          .system_prompt = request.system_prompt,
-                          .chat = text.chat_template.has_value() ? &*text.chat_template : nullptr}));
+  if (request.frame == model::PromptFrame::kChat && !text.chat_template.has_value()) return text.chat_template_status;
+  HONE_ASSIGN_OR_RETURN(model::FramedPrompt framed,
+                        model::FramePrompt(*text.tokenizer, prompt,
+                                           {.frame = request.frame,
+                                            .suffix = request.prompt_suffix,
+                                            .system_prompt = request.system_prompt,
+                                            .chat = text.chat_template.has_value() ? &*text.chat_template : nullptr}));
   return std::move(framed.tokens);
 }
 
@@ -70,6 +69,9 @@ absl::StatusOr<std::unique_ptr<LocalModel>> LocalModel::Open(const Options& opti
   }
   auto text = ReadModelText(files);
   if (!text.ok()) return Annotate(text.status(), options.directory);
+  if (options.needs_chat_template && !(*text)->chat_template.has_value()) {
+    return Annotate((*text)->chat_template_status, options.directory);
+  }
   std::unique_ptr<LocalModel> model(new LocalModel());
   model->text_ = *std::move(text);
   model->ctx_ = kernels::KernelContext::Create(options.threads);

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "kernels/ops.h"
 #include "model/model.h"
+#include "model/tokenizer/prompt_frame.h"
 #include "rollout_worker/engine/engine.h"
 #include "rollout_worker/loaded_model.h"
 
@@ -24,6 +25,8 @@ class LocalModel {
     std::string directory;
     kernels::DType dtype = kernels::DType::kBf16;
     int threads = 0;  // 0 = one per core
+    // Open answers why there is none where the folder has no chat template, before the weights are read.
+    bool needs_chat_template = false;
     engine::Engine::Options engine;
   };
   // NOT_FOUND, INVALID_ARGUMENT: a file of the folder is missing or ill-formed (named).
@@ -43,8 +46,9 @@ class LocalModel {
 
 struct GenerateRequest {
   std::vector<std::string> prompts;
-  bool chat = false;  // prompts are the user's messages, put into the model's chat template
-  std::optional<std::string> system_prompt;
+  model::PromptFrame frame = model::PromptFrame::kRaw;  // as a run's data set names it in `template`
+  std::string prompt_suffix;                            // after each prompt
+  std::optional<std::string> system_prompt;             // for kChat
   int samples = 1;
   uint64_t seed = 0;
   engine::GroupRequest settings;  // sampling, limits and stops; the rest is filled in

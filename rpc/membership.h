@@ -68,7 +68,8 @@ class Membership {
   // Another call was told that `member_id` is unknown or fenced. Registers anew at once if that is still the current
   // identity.
   void ReportLost(const std::string& member_id);
-  // Sent with each heartbeat, for /metrics and `hone status`.
+  // Sent with each heartbeat, for ListMembers: `hone status` shows a rollout worker's speed and cache use, its JSON
+  // all.
   void SetGauge(const std::string& name, double value);
 
   // "<host>:<process id>".

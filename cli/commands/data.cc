@@ -45,7 +45,8 @@ int RunDataGet(const Args& args) {
   std::string out, from;
   FlagParser flags = MakeFlags(
       "data get",
-      "Fetches a public data set, checks it and writes it as prompt, answer and completion. Known: gsm8k, svamp.",
+      absl::StrCat("Fetches a public data set, checks it and writes it as prompt, answer and completion. Known: ",
+                   corpus::KnownDatasetNames(), "."),
       {"hone data get gsm8k --out runs/gsm8k", "hone data get gsm8k --from /data --out runs/gsm8k"});
   flags.Add("out", &out, "the folder to write; required");
   flags.Add("from", &from, "a folder that holds the files, instead of the network; else $HONE_DATA");

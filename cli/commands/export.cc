@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/files.h"
 #include "base/sha256.h"
 #include "base/status.h"
@@ -12,6 +13,7 @@
 #include "cli/control_client.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
+#include "cli/run_file.h"
 #include "cli/watch.h"
 #include "coordinator/run_config/resolve.h"
 
@@ -43,6 +45,34 @@ absl::StatusOr<std::string> FindCheckpoint(const v1::Run& run, const std::string
 std::string AbsolutePath(const std::string& path) {
   const std::string text = std::filesystem::absolute(path).lexically_normal().string();
   return text.size() > 1 && text.ends_with('/') ? text.substr(0, text.size() - 1) : text;
+}
+
+// The dtype of the run that wrote `checkpoint`, by the run.yaml of its output folder:
+// <output>/checkpoints/<stage>/<step>. fp32, as which a checkpoint holds its weights, where it lies elsewhere.
+absl::StatusOr<v1::DType> DTypeOfCheckpoint(const std::string& checkpoint) {
+  const std::filesystem::path output = std::filesystem::path(AbsolutePath(checkpoint)) / ".." / ".." / "..";
+  const std::string file = JoinPath(output.lexically_normal().string(), "run.yaml");
+  if (!FileExists(file)) return v1::DTYPE_FP32;
+  HONE_ASSIGN_OR_RETURN(const v1::RunSpec spec, LoadRunFile(file, {}));
+  return spec.numerics().dtype();
+}
+
+// Says on stderr what stands before an export that does not begin at once, for that may take hours: runs are carried
+// out one after another.
+void NoteWait(ControlClient* client, const v1::Run& run) {
+  if (run.state() != v1::RUN_STATE_QUEUED) return;
+  std::vector<std::string> before;
+  if (const auto runs = client->ListRuns(); runs.ok()) {
+    for (const v1::Run& other : *runs) {
+      if (other.name() == run.name() || IsFinal(other.state())) continue;
+      if (other.state() == v1::RUN_STATE_QUEUED && other.create_time().seconds() > run.create_time().seconds())
+        continue;
+      before.push_back(absl::StrCat(other.name(), " (", StateName(other.state()), ")"));
+    }
+  }
+  if (before.empty()) return;
+  Note(absl::StrCat("waiting for the learner: ", absl::StrJoin(before, ", "),
+                    before.size() > 1 ? " come first" : " comes first"));
 }
 
 // True where `folder` holds what an export leaves: the configuration, and the weights in one file or in shards.
@@ -87,14 +117,15 @@ int RunExport(const Args& args) {
   flags.Add("out", &out, "the folder to write; required");
   flags.Add("stage", &stage, "the training stage; else the last");
   flags.Add("step", &step, "the step, of those that were kept; else the newest");
-  flags.Add("dtype", &dtype, "fp32 or bf16; else the run's");
+  flags.Add("dtype", &dtype,
+            "fp32 or bf16; else the run's (with --from_checkpoint: of the run.yaml above it, else fp32)");
   flags.Add("from_checkpoint", &from_checkpoint, "a checkpoint folder, instead of RUN");
   AddCoordinatorFlag(&flags, &coordinator);
   std::vector<std::string> runs;
   if (const auto exit = ParseArgs(&flags, "export", {"[RUN]", 0, 1}, args, &runs)) return *exit;
-  if (out.empty() || (!dtype.empty() && dtype != "fp32" && dtype != "bf16") ||
+  if (out.empty() || (!dtype.empty() && dtype != "fp32" && dtype != "bf16") || step < -1 ||
       (!from_checkpoint.empty() && (!runs.empty() || !stage.empty() || step >= 0))) {
-    Note("export: expected --out DIR, --dtype fp32 or bf16, and either RUN or --from_checkpoint");
+    Note("export: expected --out DIR, --dtype fp32 or bf16, --step of at least 0, and either RUN or --from_checkpoint");
     return kExitUsage;
   }
   if (const auto present = ListDirectory(out); present.ok() && !present->empty()) {
@@ -106,15 +137,21 @@ int RunExport(const Args& args) {
   if (from_checkpoint.empty()) {
     const absl::StatusOr<v1::Run> run = (*client)->PickRun(runs.empty() ? "" : runs[0]);
     if (!run.ok()) return Fail(run.status());
+    if (const absl::Status known = CheckStage(*run, stage); !known.ok()) return Fail(known);
     const absl::StatusOr<std::string> found = FindCheckpoint(*run, stage, step);
     if (!found.ok()) return Fail(found.status());
     from_checkpoint = *found;
     if (dtype.empty()) type = run->spec().numerics().dtype();
+  } else if (dtype.empty()) {
+    const absl::StatusOr<v1::DType> of_run = DTypeOfCheckpoint(from_checkpoint);
+    if (!of_run.ok()) return Fail(Annotate(of_run.status(), "give --dtype: the run's cannot be told"));
+    type = *of_run;
   }
   // The coordinator and the learner stand in folders of their own.
   from_checkpoint = AbsolutePath(from_checkpoint);
   out = AbsolutePath(out);
   absl::StatusOr<v1::Run> run = CreateExport(client->get(), from_checkpoint, out, type);
+  if (run.ok()) NoteWait(client->get(), *run);
   if (run.ok()) run = WatchUntilEnd(client->get(), run->name(), {.quiet = true});
   if (!run.ok()) return Fail(run.status());
   if (run->state() != v1::RUN_STATE_SUCCEEDED) return ReportEnd(*run);

@@ -1,6 +1,8 @@
 // `hone generate`: completions from a model folder, on this machine.
 #include "rollout_worker/generate.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +15,89 @@
 
 namespace hone::cli {
 namespace {
+
+// The command line as it was given.
+struct GenerateFlags {
+  std::string directory, prompt, prompt_file, field = "prompt";
+  std::string prompt_template, suffix, system, dtype = "bf16", output = "table";
+  bool chat = false;
+  int samples = 1, threads = 0, kv_memory_mib = 1024;
+  double temperature = 1, top_p = 1, min_p = 0;
+  int64_t seed = 0;
+  engine::GroupRequest settings;
+
+  void AddTo(FlagParser* flags) {
+    flags->Add("model", &directory, "the model folder; required");
+    flags->Add("prompt", &prompt, "one prompt");
+    flags->Add("prompts", &prompt_file, "a JSONL file of prompts");
+    flags->Add("field", &field, "the field of --prompts that holds the prompt");
+    flags->Add("template", &prompt_template,
+               "raw (as it is; the default), chat (the model's chat template) or r1_zero (R1-Zero's frame): as in a "
+               "run file");
+    flags->Add("chat", &chat, "short for --template chat");
+    flags->Add("system", &system, "system message, with --template chat");
+    flags->Add("suffix", &suffix, "a text after each prompt, as a run file's prompt_suffix");
+    flags->Add("samples", &samples, "completions of each prompt");
+    flags->Add("temperature", &temperature, "0 = greedy");
+    flags->Add("top_k", &settings.sampling.top_k, "0 = off");
+    flags->Add("top_p", &top_p, "1 = off");
+    flags->Add("min_p", &min_p, "0 = off");
+    flags->Add("max_new_tokens", &settings.max_new_tokens, "longest completion, in tokens");
+    flags->Add("min_new_tokens", &settings.min_new_tokens, "shortest completion, in tokens");
+    flags->Add("stop", &settings.stop_strings, "a text that ends a completion; may be repeated");
+    flags->Add("seed", &seed, "equal seeds give equal completions");
+    flags->Add("dtype", &dtype, "bf16 or fp32");
+    flags->Add("threads", &threads, "compute threads; 0 = one per core");
+    flags->Add("kv_memory_mib", &kv_memory_mib, "upper limit of the KV cache, in MiB");
+    flags->Add("output", &output, "table or json (one line a completion)");
+  }
+};
+
+absl::Status Refuse(const char* flag, const char* expected, const std::string& actual) {
+  return absl::InvalidArgumentError(absl::StrCat("--", flag, ": expected ", expected, ", got ", actual));
+}
+
+absl::StatusOr<model::PromptFrame> FrameOf(const GenerateFlags& flags) {
+  const std::string& name = flags.prompt_template;
+  if (flags.chat && !name.empty() && name != "chat") {
+    return absl::InvalidArgumentError(absl::StrCat("expected --chat or --template ", name, ", not both"));
+  }
+  if (flags.chat || name == "chat") return model::PromptFrame::kChat;
+  if (!flags.system.empty()) return Refuse("system", "--template chat beside it", "none");
+  if (name == "r1_zero") return model::PromptFrame::kR1Zero;
+  if (name.empty() || name == "raw") return model::PromptFrame::kRaw;
+  return Refuse("template", "raw, chat or r1_zero", absl::StrCat("'", name, "'"));
+}
+
+// All that can be told without the model, for loading one may take minutes. INVALID_ARGUMENT names the flag. The
+// prompts of a file are still to be read.
+absl::StatusOr<GenerateRequest> MakeRequest(const GenerateFlags& flags) {
+  if (flags.directory.empty() || flags.prompt.empty() == flags.prompt_file.empty()) {
+    return absl::InvalidArgumentError("expected --model DIR, and one of --prompt and --prompts");
+  }
+  if (flags.dtype != "bf16" && flags.dtype != "fp32") {
+    return Refuse("dtype", "bf16 or fp32", absl::StrCat("'", flags.dtype, "'"));
+  }
+  if (flags.seed < 0) return Refuse("seed", "0 or more", absl::StrCat(flags.seed));
+  if (flags.threads < 0) return Refuse("threads", "0 (one per core) or more", absl::StrCat(flags.threads));
+  if (flags.kv_memory_mib < 1) return Refuse("kv_memory_mib", "1 or more", absl::StrCat(flags.kv_memory_mib));
+  GenerateRequest request = {.prompts = {flags.prompt},
+                             .prompt_suffix = flags.suffix,
+                             .samples = flags.samples,
+                             .seed = static_cast<uint64_t>(flags.seed),
+                             .settings = flags.settings};
+  HONE_ASSIGN_OR_RETURN(request.frame, FrameOf(flags));
+  if (!flags.system.empty()) request.system_prompt = flags.system;
+  request.settings.samples = flags.samples;
+  request.settings.sampling.temperature = static_cast<float>(flags.temperature);
+  request.settings.sampling.top_p = static_cast<float>(flags.top_p);
+  request.settings.sampling.min_p = static_cast<float>(flags.min_p);
+  // Its fields are called as the flags are.
+  if (const absl::Status status = engine::Engine::CheckSettings(request.settings); !status.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--", status.message()));
+  }
+  return request;
+}
 
 void PrintJson(const GenerateRequest& request, const GenerateReport& report) {
   for (const GeneratedCompletion& c : report.completions) {
@@ -40,61 +125,35 @@ void PrintTexts(const GenerateRequest& request, const GenerateReport& report) {
 }  // namespace
 
 int RunGenerate(const Args& args) {
-  LocalModel::Options options;
-  GenerateRequest request;
-  std::string prompt, prompt_file, field = "prompt", system, dtype = "bf16", output = "table";
-  std::vector<std::string> stop;
-  double temperature = 1, top_p = 1, min_p = 0;
-  int64_t seed = 0;
-  int kv_memory_mib = 1024;
-  engine::GroupRequest& settings = request.settings;
+  GenerateFlags given;
   FlagParser flags =
       MakeFlags("generate", "Completes prompts with the model in a Hugging Face folder, in this process.",
                 {"hone generate --model models/smollm2 --chat --prompt 'What is 7 times 8?'",
+                 "hone generate --model runs/quickstart/export/model --template r1_zero --prompt '3 + 4 ='",
                  "hone generate --model models/mine --prompts problems.jsonl --samples 4 --output json"});
-  flags.Add("model", &options.directory, "the model folder; required");
-  flags.Add("prompt", &prompt, "one prompt");
-  flags.Add("prompts", &prompt_file, "a JSONL file of prompts");
-  flags.Add("field", &field, "the field of --prompts that holds the prompt");
-  flags.Add("chat", &request.chat, "put prompts into the model's chat template");
-  flags.Add("system", &system, "system message, with --chat");
-  flags.Add("samples", &request.samples, "completions of each prompt");
-  flags.Add("temperature", &temperature, "0 = greedy");
-  flags.Add("top_k", &settings.sampling.top_k, "0 = off");
-  flags.Add("top_p", &top_p, "1 = off");
-  flags.Add("min_p", &min_p, "0 = off");
-  flags.Add("max_new_tokens", &settings.max_new_tokens, "longest completion, in tokens");
-  flags.Add("min_new_tokens", &settings.min_new_tokens, "shortest completion, in tokens");
-  flags.Add("stop", &settings.stop_strings, "a text that ends a completion; may be repeated");
-  flags.Add("seed", &seed, "equal seeds give equal completions");
-  flags.Add("dtype", &dtype, "bf16 or fp32");
-  flags.Add("threads", &options.threads, "compute threads; 0 = one per core");
-  flags.Add("kv_memory_mib", &kv_memory_mib, "upper limit of the KV cache, in MiB");
-  flags.Add("output", &output, "table or json (one line a completion)");
+  given.AddTo(&flags);
   if (const auto exit = ParseArgs(&flags, "generate", args)) return *exit;
-  if (const auto exit = RefuseOutputFlag(output)) return *exit;
-  if (options.directory.empty() || prompt.empty() == prompt_file.empty() || (dtype != "bf16" && dtype != "fp32")) {
-    Note("generate: expected --model DIR, one of --prompt and --prompts, and --dtype bf16 or fp32");
+  if (const auto exit = RefuseOutputFlag(given.output)) return *exit;
+  absl::StatusOr<GenerateRequest> request = MakeRequest(given);
+  if (!request.ok()) {
+    Note(absl::StrCat("generate: ", request.status().message()));
     return kExitUsage;
   }
-  settings.sampling.temperature = static_cast<float>(temperature);
-  settings.sampling.top_p = static_cast<float>(top_p);
-  settings.sampling.min_p = static_cast<float>(min_p);
-  request.seed = static_cast<uint64_t>(seed);
-  if (!system.empty()) request.system_prompt = system;
-  options.dtype = dtype == "fp32" ? kernels::DType::kF32 : kernels::DType::kBf16;
-  options.engine.kv_cache_bytes = int64_t{kv_memory_mib} << 20;
-  request.prompts = {prompt};
-  if (!prompt_file.empty()) {
-    auto prompts = ReadPromptFile(prompt_file, field);
+  if (!given.prompt_file.empty()) {
+    auto prompts = ReadPromptFile(given.prompt_file, given.field);
     if (!prompts.ok()) return Fail(prompts.status());
-    request.prompts = *std::move(prompts);
+    request->prompts = *std::move(prompts);
   }
-  auto model = LocalModel::Open(options);
+  auto model = LocalModel::Open({.directory = given.directory,
+                                 .dtype = given.dtype == "fp32" ? kernels::DType::kF32 : kernels::DType::kBf16,
+                                 .threads = given.threads,
+                                 .needs_chat_template = request->frame == model::PromptFrame::kChat,
+                                 .engine = {.kv_cache_bytes = int64_t{given.kv_memory_mib} << 20}});
   if (!model.ok()) return Fail(model.status());
+  const bool terminal = isatty(STDERR_FILENO) != 0;
   double shown = 0;
-  const auto report = Generate(model->get(), request, [&shown](const GenerateProgress& progress) {
-    if (progress.seconds - shown < 1) return;  // a line of progress a second is enough
+  const auto report = Generate(model->get(), *request, [&shown, terminal](const GenerateProgress& progress) {
+    if (!terminal || progress.seconds - shown < 1) return;  // a line of progress a second is enough
     shown = progress.seconds;
     std::fprintf(stderr, "\r%d of %d prompts, %lld tokens, %.0f tokens/s ", progress.prompts_done, progress.prompts,
                  static_cast<long long>(progress.sampled_tokens),
@@ -102,7 +161,7 @@ int RunGenerate(const Args& args) {
   });
   if (shown > 0) std::fprintf(stderr, "\n");
   if (!report.ok()) return Fail(report.status());
-  output == "json" ? PrintJson(request, *report) : PrintTexts(request, *report);
+  given.output == "json" ? PrintJson(*request, *report) : PrintTexts(*request, *report);
   std::fprintf(stderr, "%lld prompt tokens, %lld new tokens in %.2f s: %.1f tokens/s (%s)\n",
                static_cast<long long>(report->prompt_tokens), static_cast<long long>(report->sampled_tokens),
                report->seconds,

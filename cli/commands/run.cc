@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "cli/run_file.h"
 #include "cli/watch.h"
+#include "cli/worker_flags.h"
 
 namespace hone::cli {
 namespace {
@@ -30,13 +31,16 @@ int RunRun(const Args& args) {
   std::vector<std::string> overrides;
   bool dry_run = false;
   bool wait = false;
+  Worker::Options worker;
+  const Worker::Options worker_defaults = worker;
   FlagParser flags = MakeFlags(
       "run", "Starts the run that FILE describes; prints its name.",
       {"hone run recipes/quickstart.yaml --wait", "hone run recipes/quickstart.yaml --set stages.zero.rl.steps=20",
-       "hone run recipes/quickstart.yaml --dry-run"});
+       "hone run recipes/quickstart.yaml --dry-run --kv_memory_mib 256"});
   flags.Add("set", &overrides, "a.b=v, changes a field; may be given several times");
   flags.Add("dry-run", &dry_run,
             "print the resolved file, its hash, what would run and the memory it takes; start nothing");
+  AddWorkerMemoryFlags(&flags, &worker, "with --dry-run, as `hone up` will get it: ");
   flags.Add("wait", &wait, "watch until it ends; the exit code is the run's");
   flags.Add("output", &output, "table or json");
   AddCoordinatorFlag(&flags, &coordinator);
@@ -44,10 +48,19 @@ int RunRun(const Args& args) {
   if (const auto exit = ParseArgs(&flags, "run", {"FILE", 1, 1}, args, &files)) return *exit;
   if (const auto exit = RefuseOutputFlag(output)) return *exit;
 
+  if (const absl::Status status = CheckWorkerFlags(worker); !status.ok()) {
+    Note(absl::StrCat("run: ", status.message()));
+    return kExitUsage;
+  }
+  if (!dry_run && WorkerArguments(worker) != WorkerArguments(worker_defaults)) {
+    Note("run: --kv_memory_mib and --max_sequences need --dry-run; give them to the `hone up` that starts the workers");
+    return kExitUsage;
+  }
+
   const absl::StatusOr<v1::RunSpec> spec = LoadRunFile(files[0], overrides);
   if (!spec.ok()) return Fail(spec.status());
   if (dry_run) {
-    const v1::MemoryPlan memory = MakeMemoryPlan(*spec, ThisMachine());
+    const v1::MemoryPlan memory = MakeMemoryPlan(*spec, ThisMachine(), worker);
     if (output == "json") {
       v1::ResolveRunResponse response;
       *response.mutable_spec() = *spec;

@@ -71,11 +71,16 @@ std::string ListTable(const std::vector<v1::Run>& runs, const v1::ListMembersRes
     table.Add(
         {ShortName(run), StateName(run.state()), stage, steps, ShortDuration(absl::Seconds(run.running_seconds()))});
   }
-  Table processes({"process", "name", "address", "heard of", "groups"});
+  Table processes({"process", "name", "address", "heard of", "groups", "tokens/s", "kv use"});
+  const auto gauge = [](const v1::Member& member, const char* name, double factor, const char* unit) {
+    const auto it = member.gauges().find(name);
+    return it == member.gauges().end() ? "" : absl::StrCat(ShortNumber(it->second * factor), unit);
+  };
   for (const v1::Member& member : members.members()) {
     processes.Add({member.role(), member.name(), member.address(),
                    ShortDuration(absl::Seconds(member.seconds_since_heartbeat())) + " ago",
-                   absl::StrCat(member.leased_groups())});
+                   absl::StrCat(member.leased_groups()), gauge(member, "tokens_per_s", 1, ""),
+                   gauge(member, "kv_use", 100, " %")});
   }
   return absl::StrCat(table.empty() ? "no runs\n" : table.ToText(), "\n",
                       processes.empty() ? "no processes have joined\n" : processes.ToText());

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/status.h"
+#include "base/strings.h"
 #include "cli/command.h"
 #include "cli/commands/commands.h"
 #include "cli/control_client.h"
@@ -26,7 +28,10 @@ std::string SampleText(const v1::Sample& sample) {
                     component.state() == v1::REWARD_STATE_SCORED ? ShortNumber(component.value()) : "unscorable",
                     component.reason().empty() ? "" : absl::StrCat(" (", component.reason(), ")"));
   }
-  absl::StrAppend(&text, "reward ", ShortNumber(trajectory.verdict().reward()), ": ", rewards, "\n");
+  // An unscorable verdict has no reward: its 0 would read as a wrong answer.
+  const bool unscorable = trajectory.verdict().state() == v1::REWARD_STATE_UNSCORABLE;
+  absl::StrAppend(&text, "reward ", unscorable ? "unscorable" : ShortNumber(trajectory.verdict().reward()), ": ",
+                  rewards, "\n");
   return text;
 }
 
@@ -46,12 +51,18 @@ std::string MetricsTable(const std::vector<v1::StepMetrics>& rows, const std::ve
   return table.ToText();
 }
 
-// The columns that people ask for first, of those that any row has.
-std::vector<std::string> UsualColumns(const std::vector<v1::StepMetrics>& rows) {
+// Names of all metrics that any row has.
+std::set<std::string> NamesIn(const std::vector<v1::StepMetrics>& rows) {
   std::set<std::string> present;
   for (const v1::StepMetrics& row : rows) {
     for (const auto& [name, value] : row.values()) present.insert(name);
   }
+  return present;
+}
+
+// The columns that people ask for first, of those that any row has.
+std::vector<std::string> UsualColumns(const std::vector<v1::StepMetrics>& rows) {
+  const std::set<std::string> present = NamesIn(rows);
   std::vector<std::string> columns;
   for (const char* name :
        {"loss", "reward/mean", "reward/accuracy/mean", "reward/format/mean", "eval/pass_at_1", "response_length/mean",
@@ -60,6 +71,39 @@ std::vector<std::string> UsualColumns(const std::vector<v1::StepMetrics>& rows) 
   }
   if (columns.empty()) columns.assign(present.begin(), present.end());
   return columns;
+}
+
+// All steps of the run, or those of `stage` where it is not empty; oldest first.
+absl::StatusOr<std::vector<v1::StepMetrics>> ReadMetrics(ControlClient* client, const std::string& run,
+                                                         const std::string& stage) {
+  v1::ListMetricsRequest request;
+  request.set_name(run);
+  request.set_page_size(10'000);
+  if (!stage.empty()) request.set_stage(stage);
+  std::vector<v1::StepMetrics> rows;
+  do {
+    HONE_ASSIGN_OR_RETURN(const v1::ListMetricsResponse page, client->ListMetrics(request));
+    rows.insert(rows.end(), page.metrics().begin(), page.metrics().end());
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return rows;
+}
+
+// NOT_FOUND where the run has none of that name; a column may be empty where only other stages or steps have it. `rows`
+// are those that are shown: only for a name that they lack, the whole run is asked.
+absl::Status CheckColumns(ControlClient* client, const v1::Run& run, const std::vector<std::string>& columns,
+                          const std::vector<v1::StepMetrics>& rows) {
+  std::set<std::string> known = NamesIn(rows);
+  const auto lacks = [&known](const std::string& column) { return !known.contains(column); };
+  if (std::none_of(columns.begin(), columns.end(), lacks)) return absl::OkStatus();
+  HONE_ASSIGN_OR_RETURN(const std::vector<v1::StepMetrics> all, ReadMetrics(client, run.name(), ""));
+  known = NamesIn(all);
+  const auto unknown = std::find_if(columns.begin(), columns.end(), lacks);
+  if (all.empty() || unknown == columns.end()) return absl::OkStatus();
+  const std::string near = NearestName(*unknown, {known.begin(), known.end()});
+  return absl::NotFoundError(
+      absl::StrCat("--columns: no step of ", run.name(), " has a metric '", *unknown, "'",
+                   near.empty() ? "; `--output json` shows them all" : absl::StrCat("; did you mean '", near, "'?")));
 }
 
 }  // namespace
@@ -83,14 +127,15 @@ int RunSamples(const Args& args) {
   std::vector<std::string> runs;
   if (const auto exit = ParseArgs(&flags, "samples", {"[RUN]", 0, 1}, args, &runs)) return *exit;
   if (const auto exit = RefuseOutputFlag(output)) return *exit;
-  if (limit < 1 || (!purpose.empty() && purpose != "train" && purpose != "evaluate")) {
-    Note("samples: expected --limit of at least 1 and --purpose train or evaluate");
+  if (limit < 1 || step < -1 || (!purpose.empty() && purpose != "train" && purpose != "evaluate")) {
+    Note("samples: expected --limit of at least 1, --step of at least 0 and --purpose train or evaluate");
     return kExitUsage;
   }
   const auto client = ControlClient::Connect(coordinator);
   if (!client.ok()) return Fail(client.status());
   const absl::StatusOr<v1::Run> run = (*client)->PickRun(runs.empty() ? "" : runs[0]);
   if (!run.ok()) return Fail(run.status());
+  if (const absl::Status known = CheckStage(*run, stage); !known.ok()) return Fail(known);
   v1::ListSamplesRequest request;
   request.set_name(run->name());
   if (!stage.empty()) request.set_stage(stage);
@@ -129,30 +174,27 @@ int RunMetrics(const Args& args) {
   std::vector<std::string> runs;
   if (const auto exit = ParseArgs(&flags, "metrics", {"[RUN]", 0, 1}, args, &runs)) return *exit;
   if (const auto exit = RefuseOutputFlag(output)) return *exit;
+  if (last < 0) {
+    Note("metrics: expected --last of at least 0");
+    return kExitUsage;
+  }
   const auto client = ControlClient::Connect(coordinator);
   if (!client.ok()) return Fail(client.status());
   const absl::StatusOr<v1::Run> run = (*client)->PickRun(runs.empty() ? "" : runs[0]);
   if (!run.ok()) return Fail(run.status());
-  v1::ListMetricsRequest request;
-  request.set_name(run->name());
-  request.set_page_size(10'000);
-  if (!stage.empty()) request.set_stage(stage);
-  std::vector<v1::StepMetrics> rows;
-  do {
-    const absl::StatusOr<v1::ListMetricsResponse> page = (*client)->ListMetrics(request);
-    if (!page.ok()) return Fail(page.status());
-    rows.insert(rows.end(), page->metrics().begin(), page->metrics().end());
-    request.set_page_token(page->next_page_token());
-  } while (!request.page_token().empty());
-  if (last > 0 && rows.size() > static_cast<size_t>(last)) rows.erase(rows.begin(), rows.end() - last);
+  if (const absl::Status known = CheckStage(*run, stage); !known.ok()) return Fail(known);
+  absl::StatusOr<std::vector<v1::StepMetrics>> rows = ReadMetrics(client->get(), run->name(), stage);
+  if (!rows.ok()) return Fail(rows.status());
+  if (last > 0 && rows->size() > static_cast<size_t>(last)) rows->erase(rows->begin(), rows->end() - last);
+  std::vector<std::string> names = absl::StrSplit(columns, ',', absl::SkipEmpty());
+  if (const absl::Status known = CheckColumns(client->get(), *run, names, *rows); !known.ok()) return Fail(known);
   if (output == "json") {
-    for (const v1::StepMetrics& row : rows) Print(ToJson(row, false) + "\n");
+    for (const v1::StepMetrics& row : *rows) Print(ToJson(row, false) + "\n");
     return kExitOk;
   }
-  const std::vector<std::string> names =
-      columns.empty() ? UsualColumns(rows) : std::vector<std::string>(absl::StrSplit(columns, ',', absl::SkipEmpty()));
-  if (rows.empty()) Note("no steps yet");
-  Print(MetricsTable(rows, names));
+  if (names.empty()) names = UsualColumns(*rows);
+  if (rows->empty()) Note("no steps yet");
+  Print(MetricsTable(*rows, names));
   return kExitOk;
 }
 

@@ -20,6 +20,7 @@
 #include "cli/run_file.h"
 #include "cli/supervisor.h"
 #include "cli/watch.h"
+#include "cli/worker_flags.h"
 #include "rpc/signals.h"
 
 namespace hone::cli {
@@ -38,6 +39,7 @@ struct UpOptions {
   int threads = 0;
   bool exit = false;
   bool detach = false;
+  Worker::Options worker;  // the flags that each rollout worker gets
   std::string log_level;
 };
 
@@ -80,10 +82,12 @@ absl::StatusOr<std::string> StartAll(const UpOptions& options, Supervisor* super
       supervisor->Start(MakeChild(options, "reward-server", "hone-reward-server", {at}), kStartTimeout).status());
   HONE_RETURN_IF_ERROR(
       supervisor->Start(MakeChild(options, "learner", "hone-learner", {at, threads}), kStartTimeout).status());
+  std::vector<std::string> worker = WorkerArguments(options.worker);
+  worker.insert(worker.end(), {at, threads});
   for (int i = 0; i < options.rollout_workers; ++i) {
     const std::string name = options.rollout_workers == 1 ? "rollout-worker" : absl::StrCat("rollout-worker-", i);
     HONE_RETURN_IF_ERROR(
-        supervisor->Start(MakeChild(options, name, "hone-rollout-worker", {at, threads}), kStartTimeout).status());
+        supervisor->Start(MakeChild(options, name, "hone-rollout-worker", worker), kStartTimeout).status());
   }
   return address;
 }
@@ -232,11 +236,18 @@ int RunUp(const Args& args) {
   flags.Add("listen", &options.listen, "host:port of the coordinator; port 0 = any free one");
   flags.Add("rollout_workers", &options.rollout_workers, "number of rollout workers");
   flags.Add("threads", &options.threads, "threads of each learner and worker; 0 = all cores");
+  AddWorkerMemoryFlags(&flags, &options.worker, "of each rollout worker: ");
+  flags.Add("stall_seconds", &options.worker.stall_seconds,
+            "after so long without a step of its engine a rollout worker's groups are left to others; 0 = never");
   flags.Add("detach", &options.detach, "go to the background once all is up");
   flags.Add("log_level", &options.log_level, "debug, info, warning or error, for all processes");
   if (const auto exit = ParseArgs(&flags, "up", args)) return *exit;
   if (options.rollout_workers < 1 || options.rollout_workers > 64 || options.threads < 0) {
     Note("up: expected --rollout_workers from 1 to 64 and --threads of at least 0");
+    return kExitUsage;
+  }
+  if (const absl::Status status = CheckWorkerFlags(options.worker); !status.ok()) {
+    Note(absl::StrCat("up: ", status.message()));
     return kExitUsage;
   }
   if (options.run_file.empty() && (options.exit || !options.overrides.empty())) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "absl/time/clock.h"
 #include "base/crash_point.h"
 #include "base/logging.h"
 #include "base/status.h"
@@ -60,7 +61,7 @@ absl::Status Coordinator::Open() {
   HONE_RETURN_IF_ERROR(WriteFileAtomic(pid_path, std::to_string(getpid()) + "\n"));
 
   CoreOptions core_options = options_.core;
-  core_options.incarnation = std::to_string(absl::ToUnixMicros(clock_.Now()));
+  core_options.incarnation = std::to_string(absl::ToUnixMicros(absl::Now()));
   core_options.working_directory = options_.working_directory;
   core_ = std::make_unique<Core>(core_options, [this](const v1::JournalRecord& record) {
     const Journal::Span span = journal_->Append(record.SerializeAsString());
@@ -140,7 +141,7 @@ absl::Status Coordinator::LoadPromptsOf(const std::string& run) {
 }
 
 absl::Time Coordinator::Now() {
-  last_now_ = std::max(last_now_, clock_.Now());
+  last_now_ = std::max(last_now_, absl::Now());
   return last_now_;
 }
 

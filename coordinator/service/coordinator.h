@@ -20,7 +20,6 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "base/clock.h"
 #include "base/files.h"
 #include "coordinator/core/core.h"
 #include "coordinator/journal/journal.h"
@@ -115,7 +114,6 @@ class Coordinator {
   absl::Status ProjectOnce(int64_t durable_end);
 
   const Options options_;
-  const RealClock clock_;
   std::unique_ptr<FileLock> lock_;
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<Store> store_;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "absl/time/clock.h"
 #include "coordinator/service/coordinator.h"
 
 namespace hone::coordinator {
@@ -35,7 +36,7 @@ auto Coordinator::Query(F&& command) -> decltype(command(std::declval<const Core
 template <typename F, typename Done>
 auto Coordinator::Poll(absl::Duration wait, const Cancelled& cancelled, F&& command, Done&& done)
     -> decltype(command(std::declval<Core&>(), absl::Time())) {
-  const absl::Time deadline = clock_.Now() + std::min(wait, kMaxWait);
+  const absl::Time deadline = absl::Now() + std::min(wait, kMaxWait);
   std::unique_lock lock(mutex_);
   while (true) {
     if (absl::Status ready = journal_->Ready(); !ready.ok()) return ready;
@@ -46,7 +47,7 @@ auto Coordinator::Poll(absl::Duration wait, const Cancelled& cancelled, F&& comm
       ++change_count_;
       changed_.notify_all();
     }
-    const absl::Duration left = deadline - clock_.Now();
+    const absl::Duration left = deadline - absl::Now();
     if (!answer.ok() || done(*answer) || left <= absl::ZeroDuration() || (cancelled && cancelled())) {
       lock.unlock();
       if (absl::Status durable = journal_->WaitDurable(end); !durable.ok()) return durable;

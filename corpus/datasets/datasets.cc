@@ -144,15 +144,17 @@ const std::vector<DatasetEntry>& KnownDatasets() {
   return *kDatasets;
 }
 
+std::string KnownDatasetNames() {
+  std::string names;
+  for (const DatasetEntry& entry : KnownDatasets()) absl::StrAppend(&names, names.empty() ? "" : ", ", entry.name);
+  return names;
+}
+
 absl::StatusOr<DatasetEntry> FindDataset(const std::string& name) {
-  std::vector<std::string> known;
   for (const DatasetEntry& entry : KnownDatasets()) {
     if (entry.name == name) return entry;
-    known.push_back(entry.name);
   }
-  std::string list;
-  for (const std::string& other : known) absl::StrAppend(&list, list.empty() ? "" : ", ", other);
-  return absl::NotFoundError(absl::StrCat("no data set is called '", name, "'; known: ", list));
+  return absl::NotFoundError(absl::StrCat("no data set is called '", name, "'; known: ", KnownDatasetNames()));
 }
 
 absl::Status GetDataset(const DatasetEntry& entry, const std::string& from_dir, const std::string& out_dir) {

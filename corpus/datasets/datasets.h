@@ -56,6 +56,9 @@ const std::vector<DatasetEntry>& KnownDatasets();
 // all.
 absl::Status GetDataset(const DatasetEntry& entry, const std::string& from_dir, const std::string& out_dir);
 
+// Their names: "gsm8k, svamp".
+std::string KnownDatasetNames();
+
 // The entry called `name`; NOT_FOUND with what is known otherwise.
 absl::StatusOr<DatasetEntry> FindDataset(const std::string& name);
 

@@ -67,32 +67,6 @@ absl::Status CheckTokens(const char* field, const std::vector<int32_t>& tokens, 
   return absl::OkStatus();
 }
 
-absl::Status CheckSampling(const GroupRequest& request) {
-  const kernels::SamplingParams& s = request.sampling;
-  if (!(s.temperature >= 0 && s.temperature <= 1e4f)) {
-    return Refuse("temperature", "0 (greedy) to 10000", absl::StrCat(s.temperature));
-  }
-  if (s.top_k < 0) return Refuse("top_k", "0 (off) or more", absl::StrCat(s.top_k));
-  if (!(s.top_p > 0 && s.top_p <= 1)) return Refuse("top_p", "a number in (0, 1]", absl::StrCat(s.top_p));
-  if (!(s.min_p >= 0 && s.min_p <= 1)) return Refuse("min_p", "a number in [0, 1]", absl::StrCat(s.min_p));
-  if (request.samples < 1 || request.samples > kMaxSamples) {
-    return Refuse("samples", absl::StrCat("1 to ", kMaxSamples), absl::StrCat(request.samples));
-  }
-  if (request.max_new_tokens < 1) return Refuse("max_new_tokens", "1 or more", absl::StrCat(request.max_new_tokens));
-  if (request.min_new_tokens < 0 || request.min_new_tokens > request.max_new_tokens) {
-    return Refuse("min_new_tokens", absl::StrCat("0 to max_new_tokens = ", request.max_new_tokens),
-                  absl::StrCat(request.min_new_tokens));
-  }
-  if (request.stop_strings.size() > kMaxStopStrings) {
-    return Refuse("stop", absl::StrCat("at most ", kMaxStopStrings, " strings"),
-                  absl::StrCat(request.stop_strings.size()));
-  }
-  for (const std::string& stop : request.stop_strings) {
-    if (stop.empty()) return Refuse("stop", "strings that are not empty", "an empty one");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckPrompt(const std::vector<int32_t>& prompt, const model::ModelConfig& config) {
   if (prompt.empty()) return Refuse("prompt", "at least one token", "none");
   if (static_cast<int64_t>(prompt.size()) >= config.max_positions) {
@@ -197,9 +171,35 @@ Engine::Stats Engine::stats() const {
   return stats;
 }
 
+absl::Status Engine::CheckSettings(const GroupRequest& request) {
+  const kernels::SamplingParams& s = request.sampling;
+  if (!(s.temperature >= 0 && s.temperature <= 1e4f)) {
+    return Refuse("temperature", "0 (greedy) to 10000", absl::StrCat(s.temperature));
+  }
+  if (s.top_k < 0) return Refuse("top_k", "0 (off) or more", absl::StrCat(s.top_k));
+  if (!(s.top_p > 0 && s.top_p <= 1)) return Refuse("top_p", "a number in (0, 1]", absl::StrCat(s.top_p));
+  if (!(s.min_p >= 0 && s.min_p <= 1)) return Refuse("min_p", "a number in [0, 1]", absl::StrCat(s.min_p));
+  if (request.samples < 1 || request.samples > kMaxSamples) {
+    return Refuse("samples", absl::StrCat("1 to ", kMaxSamples), absl::StrCat(request.samples));
+  }
+  if (request.max_new_tokens < 1) return Refuse("max_new_tokens", "1 or more", absl::StrCat(request.max_new_tokens));
+  if (request.min_new_tokens < 0 || request.min_new_tokens > request.max_new_tokens) {
+    return Refuse("min_new_tokens", absl::StrCat("0 to max_new_tokens = ", request.max_new_tokens),
+                  absl::StrCat(request.min_new_tokens));
+  }
+  if (request.stop_strings.size() > kMaxStopStrings) {
+    return Refuse("stop", absl::StrCat("at most ", kMaxStopStrings, " strings"),
+                  absl::StrCat(request.stop_strings.size()));
+  }
+  for (const std::string& stop : request.stop_strings) {
+    if (stop.empty()) return Refuse("stop", "strings that are not empty", "an empty one");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int64_t> Engine::SubmitGroup(GroupRequest request) {
   const model::ModelConfig& config = this->config();
-  HONE_RETURN_IF_ERROR(CheckSampling(request));
+  HONE_RETURN_IF_ERROR(CheckSettings(request));
   HONE_RETURN_IF_ERROR(CheckPrompt(request.prompt, config));
   HONE_RETURN_IF_ERROR(CheckTokens("stop_token_ids", request.stop_token_ids, config.vocab_size));
   if (!request.stop_strings.empty() && impl_->tokenizer == nullptr) {

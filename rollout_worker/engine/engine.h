@@ -98,6 +98,9 @@ class Engine {
   Stats stats() const;
   const model::ModelConfig& config() const;
 
+  // What SubmitGroup checks of a request without looking at the model: sampling, limits and stop strings.
+  static absl::Status CheckSettings(const GroupRequest& request);
+
   // Before there is an engine, for memory planning: the pages that its cache will have (fewer than 2: Create fails),
   // and the most that it holds in logits.
   static int64_t KvPageCount(const model::ModelConfig& config, kernels::DType dtype, const Options& options);
