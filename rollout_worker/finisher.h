@@ -72,6 +72,8 @@ class Finisher {
   absl::Status Invoke(absl::Duration deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call);
   void Finish(GeneratedGroup generated);
   static void MakeTrajectories(GeneratedGroup* generated);
+  // One line in the log for each reason of a run.
+  void WarnOfDrop(const v1::Group& group);
   // False where the work is given up (shutting down).
   bool Score(const v1::TaskContext& context, v1::Group* group);
   bool Submit(const v1::TaskContext& context, v1::Group* group);
@@ -91,6 +93,8 @@ class Finisher {
   std::vector<std::string> reward_addresses_;
   size_t next_reward_ = 0;
   std::map<std::string, std::shared_ptr<grpc::Channel>> reward_channels_;
+  std::string warned_run_;
+  std::set<std::string> warned_;      // reasons for which groups of that run were dropped
   std::vector<std::thread> threads_;  // last: they use all of the above
 };
 
