@@ -129,6 +129,22 @@ TEST(HoneCommand, DryRunPlansTheMemoryOfAModelThatIsThere) {
   EXPECT_THAT(small.out, HasSubstr("of a step with --max_sequences 4\n"));
 }
 
+TEST(HoneCommand, ARunWhoseCompletionsFillTheContextIsRefusedBeforeItStarts) {
+  ASSERT_TRUE(RemoveTree("cli-room").ok());
+  ASSERT_EQ(Hone("data make small-world --out cli-room --pretrain_rows 10 --train_rows 20 --test_rows 5").exit,
+            kExitOk);
+  const std::string run =
+      Recipe("quickstart.yaml") + " --set model.path=cli-room/model --set stages.zero.rl.sampling.max_new_tokens=128";
+  for (const char* command : {"run --dry-run ", "up --exit --state cli-room/state --run "}) {
+    const Result refused = Hone(command + run);
+    EXPECT_EQ(refused.exit, kExitInvalidInput) << command;
+    EXPECT_THAT(refused.err, HasSubstr("stages[1].rl.sampling.max_new_tokens: expected at most 127, for the model's "
+                                       "context has 128 tokens"))
+        << command;
+  }
+  EXPECT_FALSE(FileExists("cli-room/state"));
+}
+
 TEST(HoneCommand, EveryRecipeResolves) {
   const auto names = ListDirectory(absl::StrCat(HONE_SOURCE_DIR, "/recipes"));
   ASSERT_TRUE(names.ok());

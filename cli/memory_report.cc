@@ -14,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "base/files.h"
 #include "base/status.h"
+#include "cli/model_folder.h"
 #include "cli/output.h"
 #include "learner/memory_plan.h"
 #include "model/config.h"
@@ -34,18 +35,6 @@ kernels::DType DTypeOf(const v1::RunSpec& spec) {
   return spec.numerics().dtype() == v1::DTYPE_BF16 ? kernels::DType::kBf16 : kernels::DType::kF32;
 }
 const char* NameOf(kernels::DType dtype) { return dtype == kernels::DType::kBf16 ? "bf16" : "fp32"; }
-
-// The folder with the config.json of what the stage starts from: a stage does not change a model's shape.
-std::string ModelFolder(const v1::RunSpec& spec, const v1::StageSpec& stage) {
-  if (stage.has_from_checkpoint()) return JoinPath(stage.from_checkpoint(), "model");
-  if (stage.has_from()) {
-    for (const v1::StageSpec& earlier : spec.stages()) {
-      if (&earlier == &stage) break;
-      if (earlier.name() == stage.from()) return ModelFolder(spec, earlier);
-    }
-  }
-  return spec.model().path();
-}
 
 absl::StatusOr<Configs> ReadConfigs(const v1::RunSpec& spec) {
   Configs configs;

@@ -18,6 +18,7 @@ namespace hone::cli {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 struct Result {
   int exit = -1;
@@ -74,7 +75,7 @@ class Up : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     ASSERT_TRUE(RemoveTree("up-data").ok());
-    for (const char* run : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
+    for (const char* run : {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"}) {
       ASSERT_TRUE(RemoveTree(absl::StrCat("up-", run)).ok());
       ASSERT_TRUE(RemoveTree(absl::StrCat("up-out-", run)).ok());
     }
@@ -217,6 +218,66 @@ stages:
                             "rollout_logprobs: a value is not finite", "probably diverged"}) {
     EXPECT_THAT(result.err, HasSubstr(words));
   }
+}
+
+// Rows of which one has a prompt that is too long: its groups are dropped, said once and counted, and the run goes on.
+// A run of nothing but such groups, or of samples that nobody can score, has trained on nothing and must not pass for
+// one.
+TEST_F(Up, DroppedGroupsAreCountedAndARunOfNothingElseFails) {
+  const std::string first = ReadFile("up-data/train.jsonl").value();
+  nlohmann::json row = nlohmann::json::parse(first.substr(0, first.find('\n')));
+  const std::string prompt = row["prompt"];
+  std::string long_prompt;
+  for (int i = 0; i < 60; ++i) long_prompt += (i == 0 ? "" : " ") + prompt;
+  std::string rows = row.dump() + "\n";
+  row["prompt"] = long_prompt;
+  row["id"] = "long";
+  ASSERT_TRUE(WriteFileAtomic("up-rows.jsonl", rows + row.dump() + "\n").ok());
+  ASSERT_TRUE(WriteFileAtomic("up-nothing.yaml", R"(
+name: up-nothing
+model: {path: up-data/model, random_init: true}
+datasets:
+  problems: {sources: [{path: up-rows.jsonl}]}
+stages:
+  - name: zero
+    rl:
+      dataset: problems
+      steps: 2
+      prompts_per_step: 2
+      group_size: 2
+      max_prompt_tokens: 50
+      sampling: {max_new_tokens: 8}
+      rewards: [{accuracy: {}}]
+      optimizer: {learning_rate: 3e-4}
+)")
+                  .ok());
+  const auto run = [](const std::string& letter, const std::string& change) {
+    return Hone("nothing-" + letter, absl::StrCat("up --exit --threads 1 --run up-nothing.yaml --state up-", letter,
+                                                  " --set output_dir=up-out-", letter, " ", change));
+  };
+  const Result partly = run("i", "");
+  ASSERT_EQ(partly.exit, kExitOk) << partly.err;
+  EXPECT_THAT(partly.out, HasSubstr("dropped_groups"));
+  EXPECT_THAT(partly.out, Not(HasSubstr("unscorable_samples")));
+  EXPECT_EQ(Summary("up-out-i")["dropped_groups"], 2);
+  const std::string log = ReadFile("up-i/logs/rollout-worker.log").value();
+  EXPECT_NE(log.find("is dropped"), std::string::npos) << log;
+  EXPECT_EQ(log.find("is dropped"), log.rfind("is dropped")) << log;
+
+  const Result nothing = run("j", "--set stages.zero.rl.max_prompt_tokens=1");
+  EXPECT_EQ(nothing.exit, kExitFailed);
+  EXPECT_THAT(nothing.err,
+              HasSubstr("run 'up-nothing' failed: stage 'zero', step 1: there is nothing to train on: all "
+                        "groups (2) were dropped, in 1 of 2 groups with the reason: overlong: the prompt"));
+  EXPECT_EQ(Summary("up-out-j")["state"], "failed");
+  EXPECT_EQ(Summary("up-out-j")["dropped_groups"], 2);
+
+  const Result unscorable = run("k", "--set datasets.problems.sources.0.columns.answer=anwser");
+  EXPECT_EQ(unscorable.exit, kExitFailed);
+  EXPECT_THAT(unscorable.err,
+              HasSubstr("stage 'zero', step 1: there is nothing to train on: of 2 groups 1 were dropped"));
+  EXPECT_THAT(unscorable.err, HasSubstr("accuracy: the row has no reference answer"));
+  EXPECT_EQ(Summary("up-out-k")["unscorable_samples"], 2);
 }
 
 // One worker's memory holds no group of the run. It says so; the others do them all, and the weights are the same.

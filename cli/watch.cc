@@ -195,6 +195,10 @@ std::string SummaryTable(const std::string& output_dir) {
                           "compared_tokens", "max_abs_logprob_diff", "weights_sha256"}) {
     if (summary.contains(key)) figures.Add({key, Figure(summary, key)});
   }
+  // Worth a line only where there are any.
+  for (const char* key : {"dropped_groups", "unscorable_samples"}) {
+    if (summary.contains(key) && summary[key] != 0) figures.Add({key, Figure(summary, key)});
+  }
   return absl::StrCat(table.empty() ? "" : table.ToText() + "\n", figures.ToText());
 }
 

@@ -60,7 +60,7 @@ TEST(Summary, IsATableOfBeforeAndAfter) {
   ASSERT_TRUE(WriteFileAtomic("watch-summary/summary.json", R"({
     "pass_at_1_before": 0.213, "pass_at_1_after": 0.975, "thinking_length_before": 7.25, "thinking_length_after": 17.0,
     "language_share_before": null, "steps": 80, "rollout_tokens": 1234567, "max_abs_logprob_diff": 0,
-    "weights_sha256": "abc"})")
+    "weights_sha256": "abc", "dropped_groups": 12, "unscorable_samples": 0})")
                   .ok());
   EXPECT_EQ(SummaryTable("watch-summary"),
             "                 before   after\n"
@@ -71,7 +71,8 @@ TEST(Summary, IsATableOfBeforeAndAfter) {
             "steps                 80\n"
             "rollout_tokens        1,234,567\n"
             "max_abs_logprob_diff  0\n"
-            "weights_sha256        abc\n");
+            "weights_sha256        abc\n"
+            "dropped_groups        12\n");
   EXPECT_EQ(SummaryTable("watch-absent"), "");
   ASSERT_TRUE(WriteFileAtomic("watch-summary/summary.json", "[broken").ok());
   EXPECT_EQ(SummaryTable("watch-summary"), "");

@@ -351,7 +351,7 @@ TEST_F(LearnerTest, WorkThatCannotBeDoneFailsWithItsReason) {
   EXPECT_NE(error(work).find("is not a checkpoint"), std::string::npos);
 }
 
-// The rollout would drop every prompt with the same reason, and the stage would end well, trained on nothing.
+// The rollout would drop every prompt with the same reason: better said before anything is trained.
 TEST_F(LearnerTest, AnUnknownChatTemplateFailsTheWork) {
   for (const std::string kind : {"pretrain", "rl"}) {
     const std::string folder = FreshFolder(absl::StrCat("chat-", kind));
@@ -381,6 +381,33 @@ TEST_F(LearnerTest, ATokenizerThatCannotBeReadFailsTheWork) {
   EXPECT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_FAILED);
   EXPECT_TRUE(record.published.empty());
   EXPECT_TRUE(record.finished->error().starts_with("the model's tokenizer.json: ")) << record.finished->error();
+}
+
+TEST_F(LearnerTest, CompletionsThatFillTheContextFailTheWorkBeforeItBegins) {
+  const int context = TinyConfig().max_positions;
+  const std::string expected = absl::StrCat("max_new_tokens: expected at most ", context - 1);
+  const auto expect_refused = [&](const v1::LearnerWork& work, const std::string& path) {
+    const FakeCoordinator::Record record = RunUndisturbed(work);
+    EXPECT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_FAILED) << path;
+    EXPECT_TRUE(record.published.empty()) << path;
+    EXPECT_EQ(record.finished->error().find(absl::StrCat(path, ".sampling.", expected)), 0u)
+        << record.finished->error();
+  };
+  const std::string folder = FreshFolder("room");
+  v1::RunSpec spec = TinyRun(folder, "rl", 3);
+  spec.mutable_stages(0)->mutable_rl()->mutable_sampling()->set_max_new_tokens(context);
+  expect_refused(MakeWork(folder, spec), "stages[0].rl");
+
+  // The stage itself samples nothing; the one that follows it does.
+  spec = TinyRun(folder, "pretrain", 3);
+  v1::StageSpec* after = spec.add_stages();
+  after->set_name("after");
+  after->set_from(spec.stages(0).name());
+  after->mutable_evaluate()->mutable_evaluation()->mutable_sampling()->set_max_new_tokens(context);
+  expect_refused(MakeWork(folder, spec), "stages[1].evaluate.evaluation");
+  after->clear_from();
+  spec.mutable_stages()->SwapElements(0, 1);
+  expect_refused(MakeWork(folder, spec, v1::WORK_KIND_SERVE), "stages[0].evaluate.evaluation");
 }
 
 TEST_F(LearnerTest, ACheckpointOfAnotherSpecIsRefused) {

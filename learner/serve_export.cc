@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/logging.h"
 #include "learner/dataset.h"
+#include "learner/prompt_room.h"
 
 namespace hone::learner {
 namespace {
@@ -63,6 +64,8 @@ absl::Status Replace(const std::string& temporary, const std::string& path) {
 absl::Status ServeWeights(WorkSession* session) {
   HONE_ASSIGN_OR_RETURN(const LoadedModel loaded, LoadOrigin(session->work().start(), session->work().spec().seed()));
   HONE_RETURN_IF_ERROR(CheckModelText(session->work().spec(), session->stage(), loaded.files));
+  HONE_RETURN_IF_ERROR(
+      CheckPromptRoom(session->work().spec(), session->work().stage_index(), loaded.config.max_positions));
   HONE_ASSIGN_OR_RETURN(const bool evaluation_due,
                         session->Publish(session->kernels(), loaded.config, loaded.masters, loaded.files, 0));
   Flow flow = Flow::kContinue;

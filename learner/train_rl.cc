@@ -4,6 +4,7 @@
 #include "absl/time/clock.h"
 #include "base/logging.h"
 #include "learner/dataset.h"
+#include "learner/prompt_room.h"
 #include "learner/rl_step.h"
 #include "learner/stage_driver.h"
 #include "learner/trainer.h"
@@ -16,6 +17,8 @@ absl::Status TrainRl(WorkSession* session) {
   const int32_t total = spec.steps();
   HONE_RETURN_IF_ERROR(session->Load());
   HONE_RETURN_IF_ERROR(CheckModelText(session->work().spec(), session->stage(), session->files()));
+  HONE_RETURN_IF_ERROR(
+      CheckPromptRoomFrom(session->work().spec(), session->work().stage_index(), session->config().max_positions));
   const std::unique_ptr<Policy> policy =
       session->TakePolicy(MakeOptimizerOptions(spec.optimizer(), int64_t{total} * options.minibatches));
   std::unique_ptr<ReferenceModel> reference;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/logging.h"
 #include "learner/dataset.h"
+#include "learner/prompt_room.h"
 #include "learner/stage_driver.h"
 #include "learner/supervised_step.h"
 #include "learner/trainer.h"
@@ -72,6 +73,8 @@ absl::Status TrainSupervised(WorkSession* session) {
     return absl::InvalidArgumentError(absl::StrCat("batch_size: expected at least 1, got ", batch_size));
   HONE_RETURN_IF_ERROR(session->Load());
   HONE_RETURN_IF_ERROR(CheckModelText(session->work().spec(), session->stage(), session->files()));
+  HONE_RETURN_IF_ERROR(
+      CheckPromptRoomFrom(session->work().spec(), session->work().stage_index(), session->config().max_positions));
   // Before the policy: the number of steps may depend on the data, and the schedule on that.
   HONE_ASSIGN_OR_RETURN(const SupervisedData data, LoadData(*session));
   HONE_ASSIGN_OR_RETURN(const int32_t total, TotalSteps(spec, data.row_count()));

@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/pattern.h"
 #include "hone/v1/reward.pb.h"
 #include "reward_server/rules/accuracy.h"
 #include "reward_server/rules/format.h"
 #include "reward_server/rules/language.h"
-#include "reward_server/rules/pattern.h"
 
 namespace hone::reward {
 namespace {

@@ -69,7 +69,8 @@ TEST(ScorerTest, IllFormedSpecsNameTheirField) {
   const std::pair<const char*, const char*> cases[] = {
       {"", "rewards: expected at least one"},
       {"rewards { accuracy {} } rewards { name: 'x' }", "rewards[1]: expected one of"},
-      {"rewards { format { answer_pattern: '(' } }", "rewards[0]: format.answer_pattern: pattern '('"},
+      {"rewards { format { answer_pattern: '(' } }",
+       "rewards[0]: format.answer_pattern: the regular expression (PCRE2) '('"},
       {"rewards { format {} } rewards { name: 'format' length {} }", "rewards[1].name: 'format' is there twice"},
       {"rewards { weight: inf length {} }", "rewards[0]: weight: expected a finite number"},
   };

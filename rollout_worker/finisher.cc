@@ -25,6 +25,8 @@ namespace {
 
 constexpr absl::Duration kScoreDeadline = absl::Seconds(120);
 constexpr absl::Duration kSubmitDeadline = absl::Seconds(30);
+// Reasons name numbers of tokens and the like, so a run may have many: beyond these the log has no use for more.
+constexpr size_t kMaxDropWarnings = 64;
 
 v1::ScoreGroupRequest MakeScoreRequest(const v1::TaskContext& context, const v1::Group& group) {
   v1::ScoreGroupRequest request;
@@ -66,7 +68,6 @@ void DropWhatIsTooLarge(v1::Group* group) {
   Drop(absl::StrCat("size: the group's record has ", bytes, " bytes, at most ", kMaxGroupBytes,
                     " can be handed in: choose fewer or shorter samples (group_size, max_new_tokens)"),
        group);
-  HONE_WARNING << "group " << group->group_id() << " is dropped: " << group->drop_reason();
 }
 
 // Of the coordinator's answers those that no repetition changes.
@@ -161,10 +162,22 @@ void Finisher::Finish(GeneratedGroup generated) {
     }
     DropWhatIsTooLarge(&group);  // verdicts have their size too
   }
+  if (group.state() == v1::GROUP_STATE_DROPPED) WarnOfDrop(group);
   HONE_CRASH_POINT("worker.before_submit");
   if (!Submit(*generated.context, &group)) return;
   HONE_CRASH_POINT("worker.after_submit");
   options_.done(group.group_id());
+}
+
+void Finisher::WarnOfDrop(const v1::Group& group) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (warned_run_ != group.run()) warned_.clear();
+    warned_run_ = group.run();
+    if (warned_.size() == kMaxDropWarnings || !warned_.insert(group.drop_reason()).second) return;
+  }
+  HONE_WARNING << "run '" << group.run() << "', stage '" << group.stage() << "': the group of prompt '"
+               << group.prompt_id() << "' is dropped, others may be for the same reason: " << group.drop_reason();
 }
 
 void Finisher::MakeTrajectories(GeneratedGroup* generated) {
@@ -230,8 +243,7 @@ Finisher::Scoring Finisher::Score(const v1::TaskContext& context, v1::Group* gro
     // Only a reward server's word on the request is final. Another error may come from a stranger that has a dead
     // server's address by now.
     if (absl::IsInvalidArgument(status)) {
-      HONE_ERROR << "group " << group->group_id() << " cannot be scored: " << status.ToString();
-      Drop("reward: " + std::string(status.message()), group);
+      Drop("reward: the reward server refuses the group: " + std::string(status.message()), group);
       return Scoring::kDone;
     }
     if (PatienceIsOver()) {

@@ -75,6 +75,8 @@ class Finisher {
   absl::Status Invoke(absl::Duration deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call);
   void Finish(GeneratedGroup generated);
   static void MakeTrajectories(GeneratedGroup* generated);
+  // One line in the log for each reason of a run.
+  void WarnOfDrop(const v1::Group& group);
   enum class Scoring { kDone, kOutOfReach, kShutDown };
   // kOutOfReach: `why` says what the reward servers answered last.
   Scoring Score(const v1::TaskContext& context, v1::Group* group, std::string* why);
@@ -98,6 +100,8 @@ class Finisher {
   absl::Time no_verdict_since_ = absl::InfiniteFuture();  // of a failed call; of none since the last verdict: future
   size_t next_reward_ = 0;
   std::map<std::string, std::shared_ptr<grpc::Channel>> reward_channels_;
+  std::string warned_run_;
+  std::set<std::string> warned_;      // reasons for which groups of that run were dropped
   std::vector<std::thread> threads_;  // last: they use all of the above
 };
 

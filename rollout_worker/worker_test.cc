@@ -263,6 +263,7 @@ class WorkerTest : public testing::Test {
     pid_ = fork();
     ASSERT_GE(pid_, 0);
     if (pid_ > 0) return;
+    if (!log_path_.empty() && freopen(log_path_.c_str(), "w", stderr) == nullptr) _exit(126);
     if (!crash_at.empty()) setenv("HONE_CRASH_AT", crash_at.c_str(), 1);
     if (!hang_at.empty()) setenv("HONE_HANG_AT", hang_at.c_str(), 1);
     const std::string program = std::string(HONE_BIN_DIR) + "/hone-rollout-worker";
@@ -345,6 +346,7 @@ class WorkerTest : public testing::Test {
   pid_t pid_ = -1;
   std::string hash_;
   std::string weights_address_;  // instead of the weight server's
+  std::string log_path_;         // of the next worker; "": the test's own output
   ModelSettings model_;
   int max_new_tokens_ = 20;
   int stall_seconds_ = 300;
@@ -442,8 +444,38 @@ TEST_F(WorkerTest, AStrangerAtTheRewardServersAddressLosesNoGroup) {
   OpenVersion(1, 1);
   for (const auto& [id, group] : coordinator_.Await()) {
     EXPECT_EQ(group.state(), v1::GROUP_STATE_DROPPED);
-    EXPECT_EQ(group.drop_reason(), "reward: not now");
+    EXPECT_EQ(group.drop_reason(), "reward: the reward server refuses the group: not now");
   }
+}
+
+// Many groups are dropped for one reason; the log has a line for each reason and not for each group.
+TEST_F(WorkerTest, EachReasonForDroppingGroupsIsAWarningOnce) {
+  StopWorker(SIGTERM);
+  log_path_ = "worker_test." + std::to_string(getpid()) + ".log";
+  StartWorker("");
+  max_new_tokens_ = 64;  // the whole context
+  for (const int64_t version : {0, 1}) {
+    OpenVersion(version, 6);
+    for (const auto& [id, group] : coordinator_.Await()) {
+      EXPECT_EQ(group.state(), v1::GROUP_STATE_DROPPED);
+      EXPECT_THAT(group.drop_reason(), testing::HasSubstr("the prompt has 3 tokens, at most 0 fit"));
+    }
+  }
+  reward_.Fail(4, grpc::INVALID_ARGUMENT);
+  max_new_tokens_ = 20;
+  OpenVersion(2, 4);
+  coordinator_.Await();
+  StopWorker(SIGTERM);
+  const std::string log = ReadFile(log_path_).value();
+  unlink(log_path_.c_str());
+  const auto lines = [&](const std::string& words) {
+    int count = 0;
+    for (size_t at = log.find(words); at != std::string::npos; at = log.find(words, at + 1)) ++count;
+    return count;
+  };
+  EXPECT_EQ(lines("is dropped"), 2) << log;
+  EXPECT_EQ(lines("at most 0 fit"), 1) << log;
+  EXPECT_EQ(lines("refuses the group: not now"), 1) << log;
 }
 
 // What a worker's memory cannot hold is no property of the run: the next one makes it.

@@ -5,6 +5,7 @@
 #include "cli/control_client.h"
 #include "cli/exit_codes.h"
 #include "cli/memory_report.h"
+#include "cli/model_folder.h"
 #include "cli/output.h"
 #include "cli/run_file.h"
 #include "cli/watch.h"
@@ -60,6 +61,7 @@ int RunRun(const Args& args) {
   const absl::StatusOr<v1::RunSpec> spec = LoadRunFile(files[0], overrides);
   if (!spec.ok()) return Fail(spec.status());
   if (dry_run) {
+    if (const absl::Status works = CheckAgainstModels(*spec); !works.ok()) return Fail(works);
     const v1::MemoryPlan memory = MakeMemoryPlan(*spec, ThisMachine(), worker);
     if (output == "json") {
       v1::ResolveRunResponse response;

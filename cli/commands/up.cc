@@ -16,6 +16,7 @@
 #include "cli/commands/commands.h"
 #include "cli/control_client.h"
 #include "cli/exit_codes.h"
+#include "cli/model_folder.h"
 #include "cli/output.h"
 #include "cli/run_file.h"
 #include "cli/supervisor.h"
@@ -259,6 +260,7 @@ int RunUp(const Args& args) {
     // Before anything starts: a mistake in the file is told at once.
     absl::StatusOr<v1::RunSpec> resolved = LoadRunFile(options.run_file, options.overrides);
     if (!resolved.ok()) return Fail(resolved.status());
+    if (const absl::Status works = CheckAgainstModels(*resolved); !works.ok()) return Fail(works);
     spec = *std::move(resolved);
   }
   if (options.detach) return Detach(options, args);

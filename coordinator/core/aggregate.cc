@@ -65,11 +65,22 @@ void AddLengths(const Totals& totals, const std::string& prefix, Metrics* metric
   (*metrics)[prefix + "thinking_length/mean"] = Ratio(static_cast<double>(totals.sum.thinking_tokens), totals.samples);
 }
 
+// Of the component that kept the sample from its reward.
+std::string UnscorableReason(const v1::Verdict& verdict) {
+  for (const v1::RewardComponent& component : verdict.components()) {
+    if (component.weight() != 0 && component.state() != v1::REWARD_STATE_SCORED) {
+      return component.name() + ": " + (component.reason().empty() ? "no reason given" : component.reason());
+    }
+  }
+  return "the reward server gave no reason";
+}
+
 }  // namespace
 
 GroupSummary Summarize(const v1::Group& group) {
   GroupSummary summary;
   summary.dropped = group.state() == v1::GROUP_STATE_DROPPED;
+  summary.drop_reason = group.drop_reason();
   summary.generate_seconds = group.generate_seconds();
   summary.reward_seconds = group.reward_seconds();
   for (const v1::Trajectory& trajectory : group.trajectories()) {
@@ -86,6 +97,7 @@ GroupSummary Summarize(const v1::Group& group) {
       summary.reward_sum += reward;
       ++summary.scored;
     } else {
+      if (summary.unscorable == 0) summary.unscorable_reason = UnscorableReason(verdict);
       ++summary.unscorable;
     }
     for (const v1::RewardComponent& component : verdict.components()) {

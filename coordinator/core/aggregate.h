@@ -21,6 +21,8 @@ struct GroupSummary {
     int32_t unscorable = 0;
   };
   bool dropped = false;
+  std::string drop_reason;        // of a dropped group
+  std::string unscorable_reason;  // "<component>: <reason>", of the first unscorable sample; "" where all are scored
   int32_t samples = 0;
   int32_t scored = 0;  // samples whose verdict is SCORED
   int32_t unscorable = 0;

@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "coordinator/core/record_time.h"
 #include "coordinator/core/stage_plan.h"
+#include "coordinator/core/unrewarded.h"
 
 namespace hone::coordinator {
 
@@ -149,7 +150,8 @@ bool Core::AdvanceOnce(absl::Time now) {
   return run->state() == v1::RUN_STATE_RUNNING && SkipStage(*run, stage, now);
 }
 
-// The evaluation of the current version, once its last group is recorded.
+// The evaluation of the current version, once its last group is recorded. One that measured nothing fails the run: its
+// figures would be none, or a fiction.
 bool Core::RecordEvaluation(const RunState& run, int stage, absl::Time now) {
   const StageState& state = run.stage(stage);
   const v1::StageSpec& spec = run.spec().stages(stage);
@@ -162,6 +164,13 @@ bool Core::RecordEvaluation(const RunState& run, int stage, absl::Time now) {
   if (groups->second.size() < EvaluationOrder(*prompts, evaluation.max_problems(), step).size()) return false;
   std::vector<const GroupSummary*> summaries;
   for (const auto& [slot, group] : groups->second) summaries.push_back(&group.summary);
+  if (const std::string why = WhyUnrewarded(summaries); !why.empty()) {
+    FailRun(
+        run.name(),
+        "stage '" + spec.name() + "', evaluation at step " + std::to_string(step) + ": nothing was measured: " + why,
+        now);
+    return true;
+  }
   v1::JournalRecord record;
   v1::EvaluationRecorded& recorded = *record.mutable_evaluation_recorded();
   recorded.set_run(run.name());

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/stage_plan.h"
+#include "coordinator/core/unrewarded.h"
 
 namespace hone::coordinator {
 namespace {
@@ -279,6 +280,8 @@ absl::StatusOr<v1::Directive> Core::AwaitRelease(const v1::AwaitReleaseRequest& 
   HONE_ASSIGN_OR_RETURN(const RunState* run, GetRun(request.run()));
   if (const auto directive = StateDirective(*run)) return *directive;
   ReopenWork(now);
+  // What was opened again may be an evaluation that fails the run.
+  if (const auto directive = StateDirective(*run)) return *directive;
   for (const WorkSet& set : leases_.sets()) {
     if (set.context.version().number() == request.version() && leases_.Outstanding() > 0) return v1::DIRECTIVE_WAIT;
   }
@@ -308,11 +311,27 @@ absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& reques
                                          std::to_string(learner_.epoch) + " did not publish last");
   }
   ReopenWork(now);
+  if (const auto directive = StateDirective(*place.run)) {
+    answer.directive = *directive;
+    return answer;
+  }
   // In sync mode a batch also waits for the evaluation at its version: the learner leaves no version that is still
   // needed.
   const auto groups = state.train_groups.find(request.step());
   if (leases_.Outstanding() > 0 || groups == state.train_groups.end() ||
       static_cast<int32_t>(groups->second.size()) < spec.rl().prompts_per_step()) {
+    return answer;
+  }
+  // Asked only here, when the evaluation at this version is recorded and the step before is reported: which failure a
+  // run ends with, and after which step, must not depend on who was faster.
+  std::vector<const GroupSummary*> summaries;
+  for (const auto& [slot, group] : groups->second) summaries.push_back(&group.summary);
+  if (const std::string why = WhyUnrewarded(summaries); !why.empty()) {
+    FailRun(request.run(),
+            "stage '" + request.stage() + "', step " + std::to_string(request.step()) +
+                ": there is nothing to train on: " + why,
+            now);
+    answer.directive = v1::DIRECTIVE_ABANDON;
     return answer;
   }
   answer.directive = v1::DIRECTIVE_CONTINUE;

@@ -343,6 +343,7 @@ std::string Transcript::Submit(const Arguments& arguments) {
     const std::string accuracy = arguments.Text("accuracy", "1");
     const bool scorable = accuracy != "unscorable";
     component.set_state(scorable ? v1::REWARD_STATE_SCORED : v1::REWARD_STATE_UNSCORABLE);
+    component.set_reason(arguments.Text("reason", ""));
     verdict.set_state(component.state());
     if (scorable) component.set_value(std::stod(accuracy));
     verdict.set_reward(component.value());

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/json_rows.h"
 #include "base/sha256.h"
 #include "base/status.h"
 #include "base/strings.h"
@@ -15,42 +16,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr size_t kMaxIdBytes = 256;
-
-// One line as an object; throws nothing.
-absl::StatusOr<Json> ParseObject(std::string_view line) {
-  std::string duplicate;
-  std::vector<std::set<std::string>> keys;
-  const Json::parser_callback_t watch = [&](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second) {
-      duplicate = value.get<std::string>();
-    }
-    return true;
-  };
-  try {
-    Json object = Json::parse(line, watch);
-    if (!duplicate.empty()) return absl::InvalidArgumentError("key '" + duplicate + "' appears twice");
-    if (!object.is_object()) return absl::InvalidArgumentError("expected a JSON object");
-    return object;
-  } catch (const Json::exception& e) {
-    return absl::InvalidArgumentError(std::string("not JSON: ") + e.what());
-  }
-}
-
-// A scalar as text; "" where the key is absent or null.
-absl::StatusOr<std::string> ScalarText(const Json& object, const std::string& key) {
-  const auto it = object.find(key);
-  if (it == object.end() || it->is_null()) return std::string();
-  if (it->is_string()) return it->get<std::string>();
-  if (it->is_number() || it->is_boolean()) return it->dump();
-  return absl::InvalidArgumentError("key '" + key + "': expected a string or a number, got " + it->type_name());
-}
-
 absl::StatusOr<v1::PromptRecord> ParseRow(std::string_view line, const v1::ColumnSpec& columns, int64_t number) {
-  if (!IsValidUtf8(line)) return absl::InvalidArgumentError("not UTF-8");
-  HONE_ASSIGN_OR_RETURN(const Json object, ParseObject(line));
+  HONE_ASSIGN_OR_RETURN(const Json object, ParseJsonRow(line));
   const auto prompt = object.find(columns.prompt());
   if (prompt == object.end()) {
     std::vector<std::string> keys;
@@ -67,12 +34,7 @@ absl::StatusOr<v1::PromptRecord> ParseRow(std::string_view line, const v1::Colum
   row.set_prompt(prompt->get<std::string>());
   HONE_ASSIGN_OR_RETURN(*row.mutable_answer(), ScalarText(object, columns.answer()));
   HONE_ASSIGN_OR_RETURN(*row.mutable_language(), ScalarText(object, columns.language()));
-  HONE_ASSIGN_OR_RETURN(*row.mutable_id(), ScalarText(object, columns.id()));
-  if (row.id().empty()) row.set_id(std::to_string(number));
-  if (row.id().size() > kMaxIdBytes || row.id().find('\n') != std::string::npos) {
-    return absl::InvalidArgumentError("key '" + columns.id() + "': expected one line of at most " +
-                                      std::to_string(kMaxIdBytes) + " bytes");
-  }
+  HONE_ASSIGN_OR_RETURN(*row.mutable_id(), RowId(object, columns.id(), number));
   return row;
 }
 

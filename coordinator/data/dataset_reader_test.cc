@@ -43,7 +43,7 @@ TEST_F(DatasetReaderTest, MapsColumnsAndKeepsOrder) {
   spec_.mutable_columns()->set_prompt("question");
   const std::string text =
       "{\"question\": \"1 + 1\", \"answer\": 2, \"language\": \"en\"}\n\n{\"question\": \"加\", \"id\": \"b\", "
-      "\"answer\": null}\r\n{\"question\": \"x\", \"answer\": 0.5}";
+      "\"answer\": null}\r\n{\"question\": \"x\", \"answer\": 0.5, \"id\": null}";
   const auto source = Read(text);
   ASSERT_TRUE(source.ok()) << source.status();
   ASSERT_EQ(source->rows.size(), 3u);

@@ -97,7 +97,7 @@ inline absl::Status ReportWholeRun(RunReporter* reporter) {
   HONE_RETURN_IF_ERROR(reporter->OnSamples("zero", 12, {&after}));
   HONE_RETURN_IF_ERROR(reporter->OnStageFinished({"zero", "/ckpt/zero", "bb", 12, 12}));
   HONE_RETURN_IF_ERROR(reporter->OnStageFinished({"out", "/export"}));
-  return reporter->Write({"succeeded", "", 61.5});
+  return reporter->Write({.state = "succeeded", .running_seconds = 61.5});
 }
 
 }  // namespace hone::coordinator

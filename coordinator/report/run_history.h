@@ -71,6 +71,9 @@ struct RunStanding {
   std::string state;
   std::string error;
   double running_seconds = 0;
+  // Over all steps and evaluations, those of a step that failed the run included.
+  int64_t dropped_groups = 0;
+  int64_t unscorable_samples = 0;
 };
 
 struct RunHistory {

@@ -167,6 +167,8 @@ std::string SummaryJson(const RunSummary& summary) {
   json["steps"] = summary.totals.steps;
   json["run_seconds"] = summary.standing.running_seconds;
   PutTotals(summary.totals, &json);
+  json["dropped_groups"] = summary.standing.dropped_groups;
+  json["unscorable_samples"] = summary.standing.unscorable_samples;
   json["weights_sha256"] = summary.weights_sha256.empty() ? Json(nullptr) : Json(summary.weights_sha256);
   json["before"] = EvaluationJson(summary.before);
   json["after"] = EvaluationJson(summary.after);

@@ -52,8 +52,9 @@ RunSummary Summarize(const RunHistory& history, const RunStanding& standing);
 
 // Keys at the top: run, state, error, spec_hash, pass_at_1_before/_after, format_..., language_share_...,
 // thinking_length_..., response_length_..., problems, steps, run_seconds, rollout_tokens, rollout_tokens_per_s,
-// train_tokens, train_tokens_per_s, compared_tokens, max_abs_logprob_diff, weights_sha256, before and after (all
-// metrics), stages. A figure that was not measured is null, never 0.
+// train_tokens, train_tokens_per_s, compared_tokens, max_abs_logprob_diff, dropped_groups and unscorable_samples (of
+// the whole run), weights_sha256, before and after (all metrics), stages. A figure that was not measured is null, never
+// 0.
 std::string SummaryJson(const RunSummary& summary);
 
 // The metric `eval/<name>` of an evaluation, where it is there.

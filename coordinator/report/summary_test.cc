@@ -42,7 +42,7 @@ RunHistory Demo() {
 }
 
 nlohmann::json JsonOf(const RunHistory& history) {
-  return nlohmann::json::parse(SummaryJson(Summarize(history, {"succeeded", "", 12.5})));
+  return nlohmann::json::parse(SummaryJson(Summarize(history, {.state = "succeeded", .running_seconds = 12.5})));
 }
 
 TEST(SummaryTest, HasTheKeysThatScriptsReadWithTheirDefinitions) {
@@ -80,6 +80,15 @@ TEST(SummaryTest, AfterIsMeasuredOnTheWeightsThatTheStageEndsWith) {
   json = JsonOf(history);
   EXPECT_EQ(json["pass_at_1_before"], 0.3);
   EXPECT_EQ(json["pass_at_1_after"], 0.3);
+}
+
+TEST(SummaryTest, CountsWhatWasLostInTheWholeRun) {
+  const RunStanding standing = {
+      .state = "failed", .error = "e", .running_seconds = 1, .dropped_groups = 3, .unscorable_samples = 8};
+  const nlohmann::json json = nlohmann::json::parse(SummaryJson(Summarize(Demo(), standing)));
+  EXPECT_EQ(json["dropped_groups"], 3);
+  EXPECT_EQ(json["unscorable_samples"], 8);
+  EXPECT_EQ(JsonOf(Demo())["dropped_groups"], 0) << "counted, and none";
 }
 
 TEST(SummaryTest, WhatWasNotMeasuredIsNullAndNotZero) {

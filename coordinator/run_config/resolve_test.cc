@@ -235,7 +235,16 @@ TEST(Resolve, EachBadFieldIsNamed) {
       {{"stages.zero.rl.rewards=[{format: {}}, {format: {}}]"},
        "stages[1].rl.rewards[1].name: an earlier component is named 'format' too"},
       {{"stages.zero.rl.rewards.1.format.answer_pattern=\"[0-9\""},
-       "stages[1].rl.rewards[1].format.answer_pattern: not a regular expression (PCRE2):"},
+       "stages[1].rl.rewards[1].format.answer_pattern: the regular expression (PCRE2) '[0-9' does not compile at "
+       "byte "},
+      // Compiles elsewhere, but not under the reward server's rules.
+      {{"stages.zero.rl.rewards.1.format.answer_pattern=\"\\\\C+\""},
+       "stages[1].rl.rewards[1].format.answer_pattern: the regular expression (PCRE2) '\\C+' does not compile at "
+       "byte "},
+      {{"stages.zero.rl.rewards.1.format.answer_pattern=" + std::string(4097, 'a')},
+       "stages[1].rl.rewards[1].format.answer_pattern: expected a regular expression (PCRE2) of at most 4096 bytes, "
+       "got "
+       "4097"},
       {{"stages.zero.rl.rewards.2.language.words={en: {words: [a]}, zh: {words: [a]}}"},
        "stages[1].rl.rewards[2].language.words.zh.words: 'a' is a word of 'en' already"},
       {{"stages.zero.rl.rewards.2.language.words={en: {}}"}, "language.words.en.words: required: at least one word"},

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -64,6 +66,8 @@ struct Reports::RunReport {
   bool stale = false;  // the summary does not say everything yet
   absl::Time written = absl::InfinitePast();
   std::map<std::pair<std::string, int32_t>, std::map<int32_t, v1::Group>> samples;  // by stage and step, then slot
+  // The groups that are counted as dropped or with unscorable samples: a record may come twice.
+  std::set<std::tuple<std::string, v1::GroupPurpose, int32_t, int32_t>> counted;
 };
 
 Reports::Reports(Scan scan, RunningSeconds running_seconds)
@@ -85,6 +89,19 @@ absl::Status Reports::Open(const std::string& run, const v1::RunCreated& created
   return absl::OkStatus();
 }
 
+void Reports::CountLosses(const v1::GroupRecorded& e, RunReport* report) {
+  int64_t unscorable = 0;
+  for (const v1::Trajectory& trajectory : e.group().trajectories()) {
+    unscorable += trajectory.verdict().state() != v1::REWARD_STATE_SCORED;
+  }
+  const bool dropped = e.group().state() == v1::GROUP_STATE_DROPPED;
+  if (!dropped && unscorable == 0) return;
+  if (!report->counted.emplace(e.stage(), e.purpose(), e.step(), e.slot()).second) return;
+  report->standing.dropped_groups += dropped;
+  report->standing.unscorable_samples += unscorable;
+  report->stale = true;
+}
+
 absl::Status Reports::Feed(const v1::JournalRecord& record, RunReport* report) {
   switch (record.event_case()) {
     case v1::JournalRecord::kRunStateChanged: {
@@ -98,6 +115,7 @@ absl::Status Reports::Feed(const v1::JournalRecord& record, RunReport* report) {
     }
     case v1::JournalRecord::kGroupRecorded: {
       const v1::GroupRecorded& e = record.group_recorded();
+      CountLosses(e, report);
       if (e.purpose() == v1::GROUP_PURPOSE_EVALUATE && e.slot() < kSampleGroups) {
         report->samples[{e.stage(), e.step()}][e.slot()] = e.group();
       }

@@ -38,6 +38,7 @@ class Reports {
  private:
   struct RunReport;
   absl::Status Open(const std::string& run, const v1::RunCreated& created, RunReport* report);
+  static void CountLosses(const v1::GroupRecorded& e, RunReport* report);
   static absl::Status Feed(const v1::JournalRecord& record, RunReport* report);
   // Replays the run's records up to report->end into a reporter. On failure there is none, and a time to try again.
   void Reopen(const std::string& run, RunReport* report);

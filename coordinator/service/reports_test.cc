@@ -72,6 +72,22 @@ struct ReportsTest : ::testing::Test {
     record.mutable_stage_finished()->set_root_hash(absl::StrCat("hash-", weights_step));
     Add(record);
   }
+  // A group of two samples, of which the first `unscorable` are; dropped where there are more.
+  void AddGroup(v1::GroupPurpose purpose, int step, int slot, int unscorable) {
+    v1::JournalRecord record;
+    v1::GroupRecorded& recorded = *record.mutable_group_recorded();
+    recorded.set_run("demo");
+    recorded.set_stage("zero");
+    recorded.set_purpose(purpose);
+    recorded.set_step(step);
+    recorded.set_slot(slot);
+    recorded.mutable_group()->set_state(unscorable > 2 ? v1::GROUP_STATE_DROPPED : v1::GROUP_STATE_COMPLETE);
+    for (int i = 0; i < 2 && unscorable <= 2; ++i) {
+      recorded.mutable_group()->add_trajectories()->mutable_verdict()->set_state(
+          i < unscorable ? v1::REWARD_STATE_UNSCORABLE : v1::REWARD_STATE_SCORED);
+    }
+    Add(record);
+  }
   void AddEnd() {
     v1::JournalRecord record;
     record.mutable_run_state_changed()->set_run("demo");
@@ -136,6 +152,23 @@ TEST_F(ReportsTest, AfterIsMeasuredOnTheBestWeightsWhereThoseAreKept) {
   EXPECT_THAT(Read("summary.json"),
               AllOf(HasSubstr("\"pass_at_1_before\": 0.1"), HasSubstr("\"pass_at_1_after\": 0.75"),
                     HasSubstr("\"weights_sha256\": \"hash-2\""), HasSubstr("\"weights_step\": 2")));
+}
+
+TEST_F(ReportsTest, WhatWasLostIsCountedOverTheWholeRunAndOnce) {
+  AddGroup(v1::GROUP_PURPOSE_EVALUATE, 0, 0, 3);
+  AddGroup(v1::GROUP_PURPOSE_EVALUATE, 0, 1, 1);
+  AddGroup(v1::GROUP_PURPOSE_TRAIN, 1, 0, 3);
+  AddGroup(v1::GROUP_PURPOSE_TRAIN, 1, 0, 3);  // the same record again
+  AddGroup(v1::GROUP_PURPOSE_TRAIN, 1, 1, 0);
+  AddStep(1);
+  RefuseWrites();
+  AddStep(2);  // the report is given up, and opened from the journal
+  AllowWrites();
+  reports.Refresh(absl::ZeroDuration());
+  AddGroup(v1::GROUP_PURPOSE_TRAIN, 3, 0, 2);  // no step comes of it
+  AddEnd();
+  EXPECT_THAT(Read("summary.json"), HasSubstr("\"dropped_groups\": 2,"));
+  EXPECT_THAT(Read("summary.json"), HasSubstr("\"unscorable_samples\": 3,"));
 }
 
 TEST_F(ReportsTest, ARunThatEndsWhileNothingCanBeWrittenLeavesItsSummaryLater) {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/files.h"
+#include "base/json_rows.h"
 #include "base/status.h"
 #include "base/strings.h"
 
@@ -69,12 +70,6 @@ absl::StatusOr<std::map<std::string, Tally>> ReadSamples(const PassRateOptions& 
   return tallies;
 }
 
-std::string RowId(const Json& row, const std::string& column, int64_t line_number) {
-  const auto id = row.find(column);
-  if (id == row.end()) return absl::StrCat(line_number);
-  return id->is_string() ? id->get<std::string>() : id->dump();
-}
-
 }  // namespace
 
 absl::StatusOr<PassRateReport> FilterByPassRate(const PassRateOptions& options) {
@@ -91,10 +86,12 @@ absl::StatusOr<PassRateReport> FilterByPassRate(const PassRateOptions& options) 
   for (const absl::string_view line : absl::StrSplit(data, '\n')) {
     ++line_number;
     if (absl::StripAsciiWhitespace(line).empty()) continue;
-    const Json row = Json::parse(line.begin(), line.end(), nullptr, false);
-    if (!row.is_object()) return LineError(options.data_path, line_number, "expected a JSON object");
+    const absl::StatusOr<Json> row = ParseJsonRow({line.data(), line.size()});
+    if (!row.ok()) return LineError(options.data_path, line_number, std::string(row.status().message()));
+    const absl::StatusOr<std::string> id = RowId(*row, options.id_column, line_number);
+    if (!id.ok()) return LineError(options.data_path, line_number, std::string(id.status().message()));
     ++report.rows;
-    const auto tally = tallies.find(RowId(row, options.id_column, line_number));
+    const auto tally = tallies.find(*id);
     if (tally == tallies.end()) continue;
     ++report.measured;
     const double pass = tally->second.sum / static_cast<double>(tally->second.samples);

@@ -16,7 +16,7 @@ struct PassRateOptions {
   std::string data_path;     // the problems: JSON Lines
   std::string samples_path;  // `hone samples --all --output json` of an evaluation of them
   std::string out_path;
-  std::string id_column = "id";        // of the data; the line number (from 1) where a row has none, as in training
+  std::string id_column = "id";        // of the data; the line number (from 1) where a row has none: as in training
   std::string component = "accuracy";  // the reward component that counts
   double min_pass = 0.05;              // both ends included
   double max_pass = 0.95;
@@ -32,8 +32,8 @@ struct PassRateReport {
 };
 
 // Writes the kept rows, unchanged and in their order (atomically). Rows that were not measured are left out.
-// INVALID_ARGUMENT: a line is not JSON, a sample lacks the component, the range is empty; the message names file and
-// line. NOT_FOUND: no such file. FAILED_PRECONDITION: nothing would be kept; nothing is written.
+// INVALID_ARGUMENT: a line is no row (base/json_rows.h), a sample lacks the component, the range is empty; the message
+// names file and line. NOT_FOUND: no such file. FAILED_PRECONDITION: nothing would be kept; nothing is written.
 absl::StatusOr<PassRateReport> FilterByPassRate(const PassRateOptions& options);
 
 }  // namespace hone::corpus

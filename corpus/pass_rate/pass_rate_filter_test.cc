@@ -48,6 +48,16 @@ TEST(PassRate, KeepsTheMiddleUnchanged) {
   EXPECT_DOUBLE_EQ(report->mean_pass, 0.5);
 }
 
+// A row's id is what training makes of it: else the row would be taken for one that was not measured.
+TEST(PassRate, RowsHaveTheIdsThatTheyHaveInTraining) {
+  const std::string data = "{\"id\":null}\n\n{\"id\":7}\n{\"id\":true}\n{\"id\":\"\"}\n{\"id\":\"null\"}\n";
+  const std::string samples = Sample("1", 0.5) + Sample("7", 0.5) + Sample("true", 0.5) + Sample("5", 0.5);
+  const auto report = FilterByPassRate(Options(data, samples));
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->measured, 4);
+  EXPECT_EQ(*ReadFile("pass_rate_out.jsonl"), "{\"id\":null}\n{\"id\":7}\n{\"id\":true}\n{\"id\":\"\"}\n");
+}
+
 TEST(PassRate, BothEndsAreIncluded) {
   PassRateOptions options = Options(kData, Sample("never", 0) + Sample("always", 1));
   options.min_pass = 0;
@@ -71,6 +81,8 @@ TEST(PassRate, ErrorsNameFileAndLine) {
                             "\"state\":null}]}}}\n")),
               HasSubstr("pass_rate_samples.jsonl:1: the sample has no component"));
   EXPECT_THAT(error(Options("[]\n", Sample("a", 1))), HasSubstr("pass_rate_data.jsonl:1: expected a JSON object"));
+  EXPECT_THAT(error(Options("{}\n{\"id\":[1]}\n", Sample("1", 1))),
+              HasSubstr("pass_rate_data.jsonl:2: key 'id': expected a string or a number, got array"));
   EXPECT_THAT(error(Options(kData, Sample("never", 0))),
               HasSubstr("no problem would be kept: of 6 rows 1 were measured"));
   PassRateOptions options = Options(kData, Sample("half", 1));

@@ -4,9 +4,9 @@
 
 #include <string_view>
 
+#include "base/pattern.h"
 #include "reward_server/rules/completion_text.h"
 #include "reward_server/rules/component.h"
-#include "reward_server/rules/pattern.h"
 
 namespace hone::reward {
 

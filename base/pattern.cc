@@ -1,11 +1,11 @@
-#include "reward_server/rules/pattern.h"
+#include "base/pattern.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
 #include "absl/strings/str_cat.h"
 
-namespace hone::reward {
+namespace hone {
 namespace {
 
 constexpr size_t kMaxPatternBytes = 4096;
@@ -27,8 +27,8 @@ struct MatchContext {
 
 absl::StatusOr<Pattern> Pattern::Compile(const std::string& pattern) {
   if (pattern.size() > kMaxPatternBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a pattern of at most ", kMaxPatternBytes, " bytes was expected, got ", pattern.size()));
+    return absl::InvalidArgumentError(absl::StrCat("expected a regular expression (PCRE2) of at most ",
+                                                   kMaxPatternBytes, " bytes, got ", pattern.size()));
   }
   int error = 0;
   size_t offset = 0;
@@ -38,7 +38,8 @@ absl::StatusOr<Pattern> Pattern::Compile(const std::string& pattern) {
   if (code == nullptr) {
     unsigned char message[256] = {};
     pcre2_get_error_message(error, message, sizeof(message));
-    return absl::InvalidArgumentError(absl::StrCat("pattern '", pattern, "' does not compile at offset ", offset, ": ",
+    return absl::InvalidArgumentError(absl::StrCat("the regular expression (PCRE2) '", pattern,
+                                                   "' does not compile at byte ", offset, ": ",
                                                    reinterpret_cast<const char*>(message)));
   }
   return Pattern(std::shared_ptr<void>(code, [](void* p) { pcre2_code_free(static_cast<pcre2_code*>(p)); }));
@@ -56,4 +57,4 @@ std::optional<bool> Pattern::MatchesWhole(std::string_view text) const {
   return true;
 }
 
-}  // namespace hone::reward
+}  // namespace hone

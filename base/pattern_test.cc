@@ -1,9 +1,9 @@
-#include "reward_server/rules/pattern.h"
+#include "base/pattern.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace hone::reward {
+namespace hone {
 namespace {
 
 using ::testing::HasSubstr;
@@ -22,7 +22,7 @@ TEST(PatternTest, MatchesTheWholeText) {
 TEST(PatternTest, BadPatternsAreRefusedWithTheirPlace) {
   const auto bad = Pattern::Compile("a(b");
   EXPECT_EQ(bad.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(bad.status().message()), HasSubstr("'a(b' does not compile at offset 3"));
+  EXPECT_THAT(std::string(bad.status().message()), HasSubstr("'a(b' does not compile at byte 3"));
   EXPECT_FALSE(Pattern::Compile(std::string(5000, 'a')).ok());
   EXPECT_FALSE(Pattern::Compile("\\C").ok());
 }
@@ -33,4 +33,4 @@ TEST(PatternTest, WorkIsBounded) {
 }
 
 }  // namespace
-}  // namespace hone::reward
+}  // namespace hone

@@ -1,5 +1,6 @@
 // A compiled regular expression (PCRE2, UTF-8) with bounded work, so that a hostile pair of pattern and text ends, and
-// ends the same way everywhere: limits count steps, not time.
+// ends the same way everywhere: limits count steps, not time. A run file's patterns are checked and used by this one
+// compiler, so what passes the check works.
 #pragma once
 
 #include <memory>
@@ -9,7 +10,7 @@
 
 #include "base/status.h"
 
-namespace hone::reward {
+namespace hone {
 
 // Immutable and thread-safe.
 class Pattern {
@@ -24,4 +25,4 @@ class Pattern {
   std::shared_ptr<void> code_;  // pcre2_code: its header stays out of ours
 };
 
-}  // namespace hone::reward
+}  // namespace hone

@@ -1,0 +1,19 @@
+// The models that a run's stages start from, as far as they are on this machine.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "hone/v1/run.pb.h"
+
+namespace hone::cli {
+
+// The folder with the config.json of what the stage starts from: a stage does not change a model's shape.
+std::string ModelFolder(const v1::RunSpec& spec, const v1::StageSpec& stage);
+
+// Refuses what the models' configurations show that can never work: INVALID_ARGUMENT with the field's path where
+// max_new_tokens leaves no room for a prompt. A model that is not there yet, or cannot be read, is passed over: the
+// learner checks again when it begins.
+absl::Status CheckAgainstModels(const v1::RunSpec& resolved);
+
+}  // namespace hone::cli
