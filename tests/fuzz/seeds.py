@@ -68,6 +68,21 @@ def chat_template():
     yield b"\0system\0\1a question\0\2<think>\nx\n</think>\n\ny\0\3result\0\3more\0\1<tool_response>z</tool_response>"
 
 
+def config():
+    for family in ("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"):
+        text = {"architectures": [family], "model_type": family.split("For")[0].lower(), "vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 48, "max_position_embeddings": 128,
+                "rms_norm_eps": 1e-5, "rope_theta": 1e4, "tie_word_embeddings": True, "hidden_act": "silu", "eos_token_id": 3,
+                "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                 "original_max_position_embeddings": 64}}
+        yield json.dumps(text).encode() + b"\0" + json.dumps({"eos_token_id": [2, 3], "pad_token_id": 0}).encode()
+
+
+def prompts():
+    yield '{"prompt": "1 + 1", "answer": 2, "id": "a"}\n\n{"prompt": "漢字 😀", "answer": "x", "id": 7}\n'.encode()
+    yield b'{"prompt": "a", "answer": null, "id": true}\r\n{"prompt": "\\ud83d\\ude00", "answer": 1.5e3}'
+
+
 def encode():
     yield "ab  abab it's 12 éé e\u0301 漢字 <a><a> \r\n\t😀".encode()
 
@@ -75,7 +90,8 @@ def encode():
 def main():
     name, folder = sys.argv[1:]
     kind = name.removesuffix("_fuzz")
-    makers = {"safetensors": safetensors, "gguf": gguf, "tokenizer": tokenizer, "chat_template": chat_template, "encode": encode}
+    makers = {"safetensors": safetensors, "gguf": gguf, "tokenizer": tokenizer, "chat_template": chat_template, "encode": encode,
+              "config": config, "prompts": prompts}
     if kind in makers:
         for i, seed in enumerate(makers[kind]()):
             with open(f"{folder}/seed-{i}", "wb") as file:
