@@ -76,6 +76,8 @@ class Core {
   absl::Status Apply(const v1::JournalRecord& record, RecordSpan span);
   std::vector<std::string> RunsThatNeedPrompts() const;
   void SetPrompts(const std::string& run, PromptSets prompts);
+  // The time before `now` does not count as running: to be called after the last Apply, before a run changes.
+  void RestartClock(absl::Time now);
   void Recover(absl::Time now);
   void Tick(absl::Time now);
 

@@ -178,6 +178,7 @@ std::string Transcript::Dispatch(const std::string& command, const Arguments& ar
     return core_->Obstacle().empty() ? "" : core_->Obstacle() + "\n";
   }
   if (command == "restart") {
+    now_ += absl::Seconds(arguments.Int("after", 0));
     core_ = NewCore();
     for (size_t i = 0; i < journal_.size(); ++i) {
       HONE_CHECK_OK(core_->Apply(journal_[i], {static_cast<int64_t>(i), static_cast<int64_t>(i) + 1}));

@@ -103,6 +103,10 @@ absl::Status Coordinator::Open() {
         const RunState* state = core_->FindRun(run);
         return state == nullptr ? 0 : absl::ToDoubleSeconds(state->RunningTime(Now()));
       });
+  {
+    const std::lock_guard guard(mutex_);
+    core_->RestartClock(Now());  // a run that fails below is not charged for the time that nobody was here
+  }
   for (const std::string& run : core_->RunsThatNeedPrompts()) {
     if (const absl::Status status = LoadPromptsOf(run); !status.ok()) {
       const std::lock_guard guard(mutex_);
