@@ -3,6 +3,7 @@
 //   create RUN stages="zero:rl:2 after:evaluate" prompts=2 group=2 rows=5 [seed=] [eval_rows=] [eval_every=]
 //   [keep_best=1]
 //       [every_steps=] [keep_last=] [budget=SECONDS] [overlong=fail]
+//       [prompt_mib=15]
 //   register worker|learner|reward NAME [keys=a,b]      heartbeat NAME       members
 //   lease NAME max=2 [holding=t:3,e:1]                  submit NAME t:3 [accuracy=0] [hash=b] [attempt=1] [drop=reason]
 //       [logprob=nan] [text_mib=48]

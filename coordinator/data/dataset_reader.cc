@@ -73,6 +73,11 @@ absl::StatusOr<v1::PromptRecord> ParseRow(std::string_view line, const v1::Colum
     return absl::InvalidArgumentError("key '" + columns.id() + "': expected one line of at most " +
                                       std::to_string(kMaxIdBytes) + " bytes");
   }
+  if (const size_t bytes = row.ByteSizeLong(); bytes > kMaxRowBytes) {
+    return absl::InvalidArgumentError("the row is too large: prompt, answer, language and id have " +
+                                      std::to_string(bytes) + " bytes, expected at most " +
+                                      std::to_string(kMaxRowBytes));
+  }
   return row;
 }
 
