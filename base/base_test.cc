@@ -1,7 +1,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "base/crc32c.h"
 #include "base/files.h"
@@ -59,6 +62,22 @@ TEST(FilesTest, AtomicWriteReplacesAndLeavesNoTemporary) {
   EXPECT_EQ(*ListDirectory(dir), std::vector<std::string>{"a"});
   EXPECT_EQ(ReadFile(dir + "/b").status().code(), absl::StatusCode::kNotFound);
   ASSERT_TRUE(RemoveTree(dir).ok());
+}
+
+TEST(FilesTest, ATreeIsRemovedBySeveralAtOnce) {
+  const std::string dir = testing::TempDir() + "/remove_test_" + std::to_string(getpid());
+  for (int round = 0; round < 20; ++round) {
+    for (int i = 0; i < 50; ++i) std::filesystem::create_directories(dir + "/" + std::to_string(i));
+    std::vector<std::thread> removers;
+    for (int i = 0; i < 3; ++i) {
+      removers.emplace_back([&] {
+        const absl::Status status = RemoveTree(dir);
+        EXPECT_TRUE(status.ok()) << status;
+      });
+    }
+    for (std::thread& remover : removers) remover.join();
+    EXPECT_FALSE(FileExists(dir));
+  }
 }
 
 TEST(FilesTest, FullDiskIsReportedAndLeavesNothing) {

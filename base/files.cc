@@ -56,16 +56,23 @@ absl::StatusOr<uint64_t> FileSize(const std::string& path) {
 }
 
 absl::Status CreateDirectories(const std::string& path) {
+  if (DirectoryExists(path)) return absl::OkStatus();
+  const std::string parent = ParentOf(path);
+  if (parent != path) HONE_RETURN_IF_ERROR(CreateDirectories(parent));
   std::error_code ec;
-  fs::create_directories(path, ec);
+  fs::create_directory(path, ec);
   if (ec) return FromErrorCode(ec, "create directory " + path);
-  return absl::OkStatus();
+  // What is fsynced in a folder is lost with a folder whose own name is not.
+  return SyncPath(parent);
 }
 
 absl::Status RemoveTree(const std::string& path) {
   std::error_code ec;
-  fs::remove_all(path, ec);
-  if (ec) return FromErrorCode(ec, "remove " + path);
+  // Who else removes parts of it meanwhile is no obstacle, and makes an end of it sooner.
+  do {
+    fs::remove_all(path, ec);
+  } while (ec == std::errc::no_such_file_or_directory && FileExists(path));
+  if (ec && ec != std::errc::no_such_file_or_directory) return FromErrorCode(ec, "remove " + path);
   return absl::OkStatus();
 }
 

@@ -16,7 +16,7 @@ std::string JoinPath(std::string_view a, std::string_view b);
 bool FileExists(const std::string& path);  // regular file or anything else that stat finds
 bool DirectoryExists(const std::string& path);
 absl::StatusOr<uint64_t> FileSize(const std::string& path);
-// Creates `path` and its parents; existing directories are fine.
+// Creates `path` and its parents, durably; existing directories are fine.
 absl::Status CreateDirectories(const std::string& path);
 absl::Status RemoveTree(const std::string& path);  // a missing tree is fine
 // Names (not paths) in `path`, sorted.

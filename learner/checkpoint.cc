@@ -1,5 +1,6 @@
 #include "learner/checkpoint.h"
 
+#include <charconv>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/crash_point.h"
 #include "base/files.h"
+#include "base/logging.h"
 #include "base/sha256.h"
 #include "base/strings.h"
 #include "model/formats/safetensors.h"
@@ -20,6 +22,7 @@ using nlohmann::json;
 
 constexpr char kFormat[] = "hone-checkpoint-1";
 constexpr char kModelFolder[] = "model";
+constexpr char kTemporary[] = ".tmp";  // what looks for checkpoints passes by names that end so
 constexpr char kFirstMoment[] = "optimizer/first_moment.safetensors";
 constexpr char kSecondMoment[] = "optimizer/second_moment.safetensors";
 
@@ -76,11 +79,13 @@ json StateJson(const CheckpointState& state) {
 
 absl::Status WriteFiles(const CheckpointSource& source, const std::string& folder) {
   const std::string model_folder = JoinPath(folder, kModelFolder);
+  const bool with_moments = source.first_moment != nullptr;
+  // All folders first: should a successor take this folder away meanwhile, no later part of it comes back alone.
   HONE_RETURN_IF_ERROR(CreateDirectories(model_folder));
+  if (with_moments) HONE_RETURN_IF_ERROR(CreateDirectories(JoinPath(folder, "optimizer")));
   HONE_RETURN_IF_ERROR(model::SaveParameters(*source.config, *source.masters, kernels::DType::kF32, model_folder));
   HONE_RETURN_IF_ERROR(WriteModelFiles(*source.files, model_folder));
-  if (source.first_moment != nullptr) {
-    HONE_RETURN_IF_ERROR(CreateDirectories(JoinPath(folder, "optimizer")));
+  if (with_moments) {
     HONE_RETURN_IF_ERROR(WriteMoments(*source.config, *source.first_moment, JoinPath(folder, kFirstMoment)));
     HONE_RETURN_IF_ERROR(WriteMoments(*source.config, *source.second_moment, JoinPath(folder, kSecondMoment)));
   }
@@ -135,6 +140,72 @@ absl::Status VerifyFiles(const json& state, const std::string& path) {
   return absl::OkStatus();
 }
 
+// True where `path` holds what `temporary` holds, whole: the two states name the same files with the same hashes.
+bool IsSame(const std::string& temporary, const std::string& path) {
+  const auto wanted = ReadState(temporary);
+  const auto there = ReadState(path);
+  if (!wanted.ok() || !there.ok() || *wanted != *there) return false;
+  return VerifyFiles(*wanted, path).ok();
+}
+
+// The learner epoch in "step-NNNNNN.<epoch>.tmp" or "step-NNNNNN.<epoch>.old.tmp"; 0 where there is none.
+int64_t EpochOf(const std::string& name) {
+  int64_t epoch = 0;
+  const size_t dot = name.find('.');
+  std::from_chars(name.data() + dot + 1, name.data() + name.size(), epoch);
+  return epoch;
+}
+
+// Removes what earlier learners began in `folder` and did not finish. One of them may be alive and not know yet that it
+// is fenced, so its folder goes at once, by a rename to `aside`: it can write no more there. A later learner's stays.
+absl::Status RemoveLeftovers(const std::string& folder, int64_t epoch, const std::string& aside) {
+  HONE_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(folder));
+  for (const std::string& name : names) {
+    if (!name.starts_with("step-") || !name.ends_with(kTemporary) || EpochOf(name) >= epoch) continue;
+    const absl::Status moved = RenamePath(JoinPath(folder, name), aside);
+    if (!moved.ok() && !absl::IsNotFound(moved)) return moved;  // not found: it has just finished or given up
+    HONE_RETURN_IF_ERROR(RemoveTree(aside));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MakeRoom(const std::string& folder, int64_t epoch, const std::string& temporary,
+                      const std::string& aside) {
+  HONE_RETURN_IF_ERROR(CreateDirectories(folder));
+  HONE_RETURN_IF_ERROR(RemoveTree(temporary));  // of an earlier try
+  HONE_RETURN_IF_ERROR(RemoveTree(aside));
+  if (const absl::Status removed = RemoveLeftovers(folder, epoch, aside); !removed.ok()) {
+    HONE_WARNING << "unfinished checkpoints in " << folder << " stay: " << removed.ToString();
+  }
+  return absl::OkStatus();
+}
+
+// Afterwards `path` holds what `temporary` held. The same is kept, for the coordinator may have recorded it; another
+// one is moved to `aside` first, so that one or the other is whole at every moment.
+absl::Status PutInPlace(const std::string& folder, const std::string& temporary, const std::string& path,
+                        const std::string& aside) {
+  HONE_RETURN_IF_ERROR(ReadState(temporary).status());  // a successor may have taken it away
+  const bool earlier = FileExists(path);
+  if (earlier) {
+    if (IsSame(temporary, path)) {
+      // Who renamed it may have died before its name was durable.
+      HONE_RETURN_IF_ERROR(SyncPath(folder));
+      return RemoveTree(temporary);
+    }
+    HONE_RETURN_IF_ERROR(RenamePath(path, aside));
+  }
+  if (const absl::Status status = RenamePath(temporary, path); !status.ok()) {
+    // A learner that does not know that it is fenced may have been faster.
+    if (!IsSame(temporary, path)) {
+      if (earlier) RenamePath(aside, path).IgnoreError();
+      return status;
+    }
+    HONE_RETURN_IF_ERROR(SyncPath(folder));
+    HONE_RETURN_IF_ERROR(RemoveTree(temporary));
+  }
+  return RemoveTree(aside);
+}
+
 CheckpointState ParseState(const json& state) {
   return {.run = state.at("run").get<std::string>(),
           .stage = state.at("stage").get<std::string>(),
@@ -159,17 +230,20 @@ std::string CheckpointName(int32_t step) {
 absl::StatusOr<std::string> WriteCheckpoint(const CheckpointSource& source, const std::string& parent_directory) {
   HONE_CRASH_POINT("checkpoint.before_write");
   const std::string path = JoinPath(parent_directory, CheckpointName(source.state->step));
-  const std::string temporary = path + ".tmp";
-  HONE_RETURN_IF_ERROR(RemoveTree(temporary));  // left by a crash
-  absl::Status status = WriteFiles(source, temporary);
+  const std::string own = absl::StrCat(path, ".", source.learner_epoch);
+  const std::string temporary = own + kTemporary;
+  const std::string aside = own + ".old" + kTemporary;
+  absl::Status status = MakeRoom(parent_directory, source.learner_epoch, temporary, aside);
+  if (status.ok()) status = WriteFiles(source, temporary);
   if (status.ok()) status = SyncPath(temporary);
+  if (status.ok()) {
+    HONE_CRASH_POINT("checkpoint.before_rename");
+    status = PutInPlace(parent_directory, temporary, path, aside);
+  }
   if (!status.ok()) {
     RemoveTree(temporary).IgnoreError();
     return Annotate(status, absl::StrCat("writing checkpoint ", path));
   }
-  HONE_CRASH_POINT("checkpoint.before_rename");
-  HONE_RETURN_IF_ERROR(RemoveTree(path));
-  HONE_RETURN_IF_ERROR(RenamePath(temporary, path));
   HONE_CRASH_POINT("checkpoint.after_rename");
   return path;
 }

@@ -6,7 +6,8 @@
 //   step 0 optimizer/second_moment.safetensors
 //
 // Invariants:
-//   1. A folder of that name is complete: it is written as <name>.tmp, fsynced file by file, and renamed.
+//   1. A folder of that name is complete: it is written as <name>.<learner epoch>.tmp, fsynced file by file, and
+//      renamed. Epochs never come twice, so a fenced learner that is still alive writes elsewhere.
 //   2. Loading verifies every checksum, and the root hash, before anything is used.
 //   3. What follows from a checkpoint is bit for bit what follows from the state that it was made of.
 // Crash points: checkpoint.before_write, checkpoint.before_rename, checkpoint.after_rename (docs/durability.md).
@@ -46,6 +47,7 @@ std::string CheckpointName(int32_t step);
 
 // What a checkpoint is made of; nothing is owned. Null moments: none are written.
 struct CheckpointSource {
+  int64_t learner_epoch = 0;  // of who writes
   const CheckpointState* state = nullptr;
   const model::ModelConfig* config = nullptr;
   const ModelFiles* files = nullptr;
@@ -54,9 +56,10 @@ struct CheckpointSource {
   const model::FlatTensor* second_moment = nullptr;
 };
 
-// Writes <parent_directory>/<CheckpointName(step)> and returns its path. One that is there already is replaced: it is
-// either the same or the work of a run that was abandoned. On failure nothing of that name has changed, and the
-// temporary folder is gone.
+// Writes <parent_directory>/<CheckpointName(step)> and returns its path. One that is there already is kept where it is
+// whole and the same, and replaced otherwise: it is damaged or the work of a run that was abandoned. On failure nothing
+// of that name has changed, and the temporary folder is gone. What learners of earlier epochs left unfinished in
+// `parent_directory` is removed.
 absl::StatusOr<std::string> WriteCheckpoint(const CheckpointSource& source, const std::string& parent_directory);
 
 enum class CheckpointParts { kWeights, kAll };

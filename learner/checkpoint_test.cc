@@ -1,12 +1,14 @@
 #include "learner/checkpoint.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <thread>
 
 #include "base/files.h"
 #include "base/subprocess.h"
@@ -42,7 +44,8 @@ class CheckpointTest : public testing::Test {
               .root_hash = model::RootHash(config_, masters_)};
   }
   absl::StatusOr<std::string> Write() {
-    return WriteCheckpoint({.state = &state_,
+    return WriteCheckpoint({.learner_epoch = 7,
+                            .state = &state_,
                             .config = &config_,
                             .files = &files_,
                             .masters = &masters_,
@@ -66,7 +69,7 @@ TEST_F(CheckpointTest, ComesBackBitForBit) {
   const auto path = Write();
   ASSERT_TRUE(path.ok()) << path.status().ToString();
   EXPECT_EQ(*path, JoinPath(folder_, "step-000020"));
-  EXPECT_FALSE(FileExists(*path + ".tmp"));
+  EXPECT_EQ(*ListDirectory(folder_), (std::vector<std::string>{"model", "step-000020"}));
   const auto loaded = LoadCheckpoint(*path, CheckpointParts::kAll);
   ASSERT_TRUE(loaded.ok()) << loaded.status().ToString();
   EXPECT_TRUE(Equal(loaded->model.masters, masters_));
@@ -98,13 +101,67 @@ TEST_F(CheckpointTest, ItsModelFolderIsAModel) {
   }
 }
 
-TEST_F(CheckpointTest, AnOlderOneOfTheSameStepIsReplaced) {
+TEST_F(CheckpointTest, AnotherOneOfTheSameStepIsReplaced) {
   ASSERT_TRUE(Write().ok());
   std::ofstream(JoinPath(folder_, "step-000020/left.over")) << "x";
-  CreateDirectories(JoinPath(folder_, "step-000020.tmp/model")).IgnoreError();
+  masters_ = model::RandomParameters(config_, 4);
+  state_.root_hash = model::RootHash(config_, masters_);
   const auto path = Write();
   ASSERT_TRUE(path.ok()) << path.status().ToString();
   EXPECT_FALSE(FileExists(JoinPath(*path, "left.over")));
+  EXPECT_TRUE(LoadCheckpoint(*path, CheckpointParts::kAll).ok());
+  EXPECT_EQ(*ListDirectory(folder_), (std::vector<std::string>{"model", "step-000020"}));
+}
+
+// The coordinator may have recorded it, and a learner of another epoch may be reading it.
+TEST_F(CheckpointTest, TheSameOneIsNotTouched) {
+  ASSERT_TRUE(Write().ok());
+  const std::string folder = JoinPath(folder_, "step-000020");
+  struct stat before {};
+  ASSERT_EQ(stat(folder.c_str(), &before), 0);
+  const auto path = Write();
+  ASSERT_TRUE(path.ok()) << path.status().ToString();
+  struct stat after {};
+  ASSERT_EQ(stat(folder.c_str(), &after), 0);
+  EXPECT_EQ(before.st_ino, after.st_ino);
+  EXPECT_EQ(*ListDirectory(folder_), (std::vector<std::string>{"model", "step-000020"}));
+}
+
+TEST_F(CheckpointTest, WhatEarlierLearnersLeftIsRemovedAndALatersIsNot) {
+  for (const char* name : {"step-000020.tmp", "step-000010.6.tmp", "step-000020.6.old.tmp", "step-000020.7.tmp",
+                           "step-000020.7.old.tmp", "step-000020.8.tmp", "step-000020.10.old.tmp"}) {
+    ASSERT_TRUE(CreateDirectories(JoinPath(folder_, std::string(name) + "/model")).ok());
+  }
+  ASSERT_TRUE(Write().ok());
+  EXPECT_EQ(*ListDirectory(folder_),
+            (std::vector<std::string>{"model", "step-000020", "step-000020.10.old.tmp", "step-000020.8.tmp"}));
+}
+
+// A learner that was fenced while it wrote, and its successor: both end with the whole checkpoint in place, or fail.
+TEST_F(CheckpointTest, TwoLearnersAtTheSameStepLeaveAWholeOne) {
+  std::vector<std::thread> learners;
+  for (const int64_t epoch : {3, 4, 5}) {
+    learners.emplace_back([this, epoch] {
+      for (int i = 0; i < 20; ++i) {
+        const auto path = WriteCheckpoint({.learner_epoch = epoch,
+                                           .state = &state_,
+                                           .config = &config_,
+                                           .files = &files_,
+                                           .masters = &masters_,
+                                           .first_moment = &first_,
+                                           .second_moment = &second_},
+                                          folder_);
+        // Only the last one has nobody to take its folder away.
+        EXPECT_TRUE(path.ok() || epoch < 5) << path.status().ToString();
+        if (!path.ok()) continue;
+        const auto loaded = LoadCheckpoint(*path, CheckpointParts::kAll);
+        EXPECT_TRUE(loaded.ok()) << loaded.status().ToString();
+      }
+    });
+  }
+  for (std::thread& learner : learners) learner.join();
+  ASSERT_TRUE(Write().ok());
+  EXPECT_EQ(*ListDirectory(folder_), (std::vector<std::string>{"model", "step-000020"}));
 }
 
 TEST_F(CheckpointTest, DamageIsFoundAndTheFileNamed) {

@@ -155,7 +155,8 @@ absl::Status WorkSession::WriteCheckpoint(const Policy& policy, int32_t step) {
   const std::string folder = JoinPath(JoinPath(work_.output_dir(), "checkpoints"), stage().name());
   HONE_RETURN_IF_ERROR(CreateDirectories(folder));
   HONE_ASSIGN_OR_RETURN(checkpoint_path_,
-                        learner::WriteCheckpoint({.state = &state,
+                        learner::WriteCheckpoint({.learner_epoch = services_.client->epoch(),
+                                                  .state = &state,
                                                   .config = &policy.config(),
                                                   .files = &policy.files(),
                                                   .masters = &policy.masters(),

@@ -88,6 +88,7 @@ void Core::SetState(const RunState& run, v1::RunState state, const std::string& 
   changed.set_state(state);
   // It may quote bytes of a file or a path, and what is not UTF-8 could not be read back.
   changed.set_error(MendUtf8(error));
+  changed.set_running_seconds(absl::ToDoubleSeconds(run.RunningTime(now)));
   const bool was_active = run.IsActive();
   Emit(std::move(record), now);
   // What is open belongs to the active run: what happens to a queued or ended one does not touch it.
@@ -105,10 +106,14 @@ std::vector<std::string> Core::RunsThatNeedPrompts() const {
 
 void Core::SetPrompts(const std::string& run, PromptSets prompts) { prompts_[run] = std::move(prompts); }
 
+void Core::RestartClock(absl::Time now) {
+  if (RunState* run = ActiveRun()) run->RestartClock(now);
+}
+
 void Core::Recover(absl::Time now) {
   // A learner that outlived the coordinator goes on as if nothing had happened: its epoch and address are durable.
   learner_.seen = now;
-  if (RunState* run = ActiveRun()) run->RestartClock(now);
+  RestartClock(now);
   Advance(now);
   OpenWork(now);
   Advance(now);

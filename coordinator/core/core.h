@@ -65,6 +65,9 @@ struct BatchAnswer {
 class Core {
  public:
   static constexpr int kMaxGroupsPerLease = 256;
+  // Of the tasks in one answer, where they are more than one. A row has at most kMaxRowBytes (prompts.h), so that the
+  // answer fits a message (rpc/limits.h) with the contexts around them.
+  static constexpr size_t kMaxLeaseBytes = 32u << 20;
   // Attempts at one group that are handed in malformed before the run fails.
   static constexpr int kMaxRefusals = 3;
 
@@ -76,6 +79,8 @@ class Core {
   absl::Status Apply(const v1::JournalRecord& record, RecordSpan span);
   std::vector<std::string> RunsThatNeedPrompts() const;
   void SetPrompts(const std::string& run, PromptSets prompts);
+  // The time before `now` does not count as running: to be called after the last Apply, before a run changes.
+  void RestartClock(absl::Time now);
   void Recover(absl::Time now);
   void Tick(absl::Time now);
 

@@ -6,9 +6,12 @@
 #include "coordinator/core/core.h"
 #include "coordinator/core/record_time.h"
 #include "coordinator/core/stage_plan.h"
+#include "rpc/limits.h"
 
 namespace hone::coordinator {
 namespace {
+
+static_assert(Core::kMaxLeaseBytes + kMaxRowBytes < kMaxMessageBytes);
 
 std::string LearnerMemberId(int64_t epoch) { return "learner-" + std::to_string(epoch); }
 
@@ -122,8 +125,8 @@ absl::StatusOr<v1::LeaseGroupsResponse> Core::LeaseGroups(const v1::LeaseGroupsR
   if (run == nullptr || run->state() != v1::RUN_STATE_RUNNING || reward_addresses.empty()) return response;
   if (!CheckWorkerKeys(member->numerics_keys).ok()) return DismissWorker(request.member_id());
   std::set<std::string> named;
-  for (v1::GroupTask& task :
-       leases_.Lease(request.member_id(), std::min(request.max_groups(), kMaxGroupsPerLease), now + options_.lease)) {
+  for (v1::GroupTask& task : leases_.Lease(request.member_id(), std::min(request.max_groups(), kMaxGroupsPerLease),
+                                           kMaxLeaseBytes, now + options_.lease)) {
     named.insert(task.context_id());
     *response.add_tasks() = std::move(task);
   }

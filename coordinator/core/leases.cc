@@ -27,20 +27,23 @@ void LeaseTable::Open(WorkSet set, const std::set<int32_t>& recorded) {
   sets_.push_back(std::move(set));
 }
 
-std::vector<v1::GroupTask> LeaseTable::Lease(const std::string& member, int max, absl::Time expiry) {
+std::vector<v1::GroupTask> LeaseTable::Lease(const std::string& member, int max, size_t max_bytes, absl::Time expiry) {
   std::vector<v1::GroupTask> tasks;
+  size_t bytes = 0;
   for (auto it = free_.begin(); it != free_.end() && static_cast<int>(tasks.size()) < max;) {
     Item& item = items_.at(it->second);
     if (item.declined_by.contains(member)) {
       ++it;
       continue;
     }
+    v1::GroupTask task = sets_[static_cast<size_t>(item.set)].tasks[static_cast<size_t>(item.slot)];
+    task.set_attempt(item.attempt + 1);
+    bytes += task.ByteSizeLong();
+    if (bytes > max_bytes && !tasks.empty()) break;
     it = free_.erase(it);
     item.member = member;
     item.expiry = expiry;
     ++item.attempt;
-    v1::GroupTask task = sets_[static_cast<size_t>(item.set)].tasks[static_cast<size_t>(item.slot)];
-    task.set_attempt(item.attempt);
     tasks.push_back(std::move(task));
   }
   return tasks;

@@ -42,8 +42,8 @@ class LeaseTable {
   const std::vector<WorkSet>& sets() const { return sets_; }
 
   // Leases up to `max` free groups that `member` has not declined, in the order of the sets and slots; each task
-  // carries its new attempt number.
-  std::vector<v1::GroupTask> Lease(const std::string& member, int max, absl::Time expiry);
+  // carries its new attempt number. Together they have at most `max_bytes`, but the first is leased whatever it has.
+  std::vector<v1::GroupTask> Lease(const std::string& member, int max, size_t max_bytes, absl::Time expiry);
   // Renews every lease of `member`.
   void Renew(const std::string& member, absl::Time expiry);
   // Frees the leases of `member` that are not in `holding`; returns how many.

@@ -1,6 +1,7 @@
 // Prompts in memory and the order in which a stage sees them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -11,6 +12,9 @@
 #include "hone/v1/trajectory.pb.h"
 
 namespace hone::coordinator {
+
+// Of a row's prompt, answer, language and id together: a task around it fits a message.
+inline constexpr size_t kMaxRowBytes = 16u << 20;
 
 // One file of prompts, as read. Ids are unique inside a PromptSet.
 struct PromptSource {

@@ -22,10 +22,9 @@ RunState::RunState(const v1::RunCreated& record, absl::Time time)
       stages_(static_cast<size_t>(record.spec().stages_size())) {}
 
 void RunState::ApplyState(const v1::RunStateChanged& record, absl::Time time) {
-  if (running_since_.has_value()) {
-    running_time_ += std::max(time - *running_since_, absl::ZeroDuration());
-    running_since_.reset();
-  }
+  // The time of the record before is no substitute: the coordinator may have been down in between.
+  running_time_ = record.has_running_seconds() ? absl::Seconds(record.running_seconds()) : RunningTime(time);
+  running_since_.reset();
   state_ = record.state();
   error_ = record.error();
   if (state_ == v1::RUN_STATE_RUNNING) running_since_ = time;

@@ -92,13 +92,13 @@ std::string DescribeStatus(const absl::Status& status) {
   return status.ok() ? "OK\n" : absl::StatusCodeToString(status.code()) + ": " + std::string(status.message()) + "\n";
 }
 
-std::shared_ptr<const PromptSet> NumberedPrompts(int rows, const std::string& prefix) {
+std::shared_ptr<const PromptSet> NumberedPrompts(int rows, int prompt_mib = 0) {
   auto set = std::make_shared<PromptSet>();
   set->sources.resize(1);
   for (int i = 0; i < rows; ++i) {
     v1::PromptRecord row;
-    row.set_id(prefix + std::to_string(i));
-    row.set_prompt("question " + row.id());
+    row.set_id(std::to_string(i));
+    row.set_prompt("question " + row.id() + std::string(static_cast<size_t>(prompt_mib) << 20, '?'));
     row.set_answer(row.id());
     set->sources[0].rows.push_back(row);
   }
@@ -178,6 +178,7 @@ std::string Transcript::Dispatch(const std::string& command, const Arguments& ar
     return core_->Obstacle().empty() ? "" : core_->Obstacle() + "\n";
   }
   if (command == "restart") {
+    now_ += absl::Seconds(arguments.Int("after", 0));
     core_ = NewCore();
     for (size_t i = 0; i < journal_.size(); ++i) {
       HONE_CHECK_OK(core_->Apply(journal_[i], {static_cast<int64_t>(i), static_cast<int64_t>(i) + 1}));
@@ -250,8 +251,8 @@ std::string Transcript::Create(const Arguments& arguments) {
     }
   }
   PromptSets& sets = prompts_[request.run()];
-  sets["train"] = NumberedPrompts(arguments.Int("rows", 5), "");
-  sets["held_out"] = NumberedPrompts(arguments.Int("eval_rows", 1), "");
+  sets["train"] = NumberedPrompts(arguments.Int("rows", 5), arguments.Int("prompt_mib", 0));
+  sets["held_out"] = NumberedPrompts(arguments.Int("eval_rows", 1));
   bool existed = false;
   const absl::Status status = core_->CreateRun(request, sets, now_, &existed);
   return (existed ? "existed " : "") + DescribeStatus(status);

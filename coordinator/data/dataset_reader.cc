@@ -35,6 +35,11 @@ absl::StatusOr<v1::PromptRecord> ParseRow(std::string_view line, const v1::Colum
   HONE_ASSIGN_OR_RETURN(*row.mutable_answer(), ScalarText(object, columns.answer()));
   HONE_ASSIGN_OR_RETURN(*row.mutable_language(), ScalarText(object, columns.language()));
   HONE_ASSIGN_OR_RETURN(*row.mutable_id(), RowId(object, columns.id(), number));
+  if (const size_t bytes = row.ByteSizeLong(); bytes > kMaxRowBytes) {
+    return absl::InvalidArgumentError("the row is too large: prompt, answer, language and id have " +
+                                      std::to_string(bytes) + " bytes, expected at most " +
+                                      std::to_string(kMaxRowBytes));
+  }
   return row;
 }
 

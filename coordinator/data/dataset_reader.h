@@ -19,8 +19,8 @@ struct LoadedPrompts {
 // Reads one source. `columns` names the keys; the prompt must be a non-empty string, answer, language and id may be
 // strings, numbers or booleans, or absent (an absent id is the line number). Blank lines are skipped.
 //
-// INVALID_ARGUMENT names file, line and key: not UTF-8, not a JSON object, a missing or ill-typed key, a duplicate key;
-// also an empty file. NOT_FOUND: no such file.
+// INVALID_ARGUMENT names file, line and key: not UTF-8, not a JSON object, a missing or ill-typed key, a duplicate key,
+// a row of more than kMaxRowBytes; also an empty file. NOT_FOUND: no such file.
 absl::StatusOr<PromptSource> ReadPromptSource(const v1::SourceSpec& spec, const std::string& path, std::string* sha256);
 
 // Every data set that the run's rl and evaluate stages hand out. Relative paths start at `working_directory`. Ids are

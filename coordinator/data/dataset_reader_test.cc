@@ -76,6 +76,14 @@ TEST_F(DatasetReaderTest, RefusesWhatItCannotRead) {
             absl::StatusCode::kNotFound);
 }
 
+TEST_F(DatasetReaderTest, RefusesRowsThatFitNoMessage) {
+  const auto row = [](size_t prompt, size_t answer) {
+    return "{\"prompt\": \"" + std::string(prompt, 'p') + "\", \"answer\": \"" + std::string(answer, 'a') + "\"}\n";
+  };
+  const size_t fits = kMaxRowBytes - 100;
+  ExpectRefused(row(fits, 1) + row(fits, 101), ":2: the row is too large: prompt, answer, language and id have 16777");
+}
+
 TEST_F(DatasetReaderTest, LoadsWhatStagesHandOutWithUniqueIds) {
   ASSERT_TRUE(Read("{\"prompt\": \"a\"}\n{\"prompt\": \"b\", \"id\": 1}\n").ok());
   v1::RunSpec spec;

@@ -10,11 +10,11 @@
 #include "base/status.h"
 #include "coordinator/data/dataset_reader.h"
 #include "coordinator/service/execute.h"
+#include "coordinator/service/projection_batch.h"
 
 namespace hone::coordinator {
 namespace {
 
-constexpr size_t kProjectionBatch = 512;  // records in one transaction
 constexpr absl::Duration kReportAge = absl::Seconds(5);
 
 std::string HolderOf(const std::string& pid_path) {
@@ -104,6 +104,10 @@ absl::Status Coordinator::Open() {
         const RunState* state = core_->FindRun(run);
         return state == nullptr ? 0 : absl::ToDoubleSeconds(state->RunningTime(Now()));
       });
+  {
+    const std::lock_guard guard(mutex_);
+    core_->RestartClock(Now());  // a run that fails below is not charged for the time that nobody was here
+  }
   for (const std::string& run : core_->RunsThatNeedPrompts()) {
     if (const absl::Status status = LoadPromptsOf(run); !status.ok()) {
       const std::lock_guard guard(mutex_);
@@ -168,17 +172,9 @@ void Coordinator::TickLoop() {
 
 absl::Status Coordinator::ProjectOnce(int64_t durable_end) {
   while (projected_ < durable_end) {
-    std::vector<StoredRecord> batch;
-    for (int64_t position = projected_; position < durable_end && batch.size() < kProjectionBatch;) {
-      StoredRecord stored;
-      stored.span.begin = position;
-      HONE_ASSIGN_OR_RETURN(const std::string payload, journal_->Read(position, &position));
-      stored.span.end = position;
-      if (!stored.record.ParseFromString(payload)) return absl::DataLossError("a journal record does not parse");
-      // Reports first: after a crash between the two, the record comes again, and the reporter skips what it has.
-      reports_->Handle(stored.record, stored.span);
-      batch.push_back(std::move(stored));
-    }
+    HONE_ASSIGN_OR_RETURN(const std::vector<StoredRecord> batch, ReadBatch(*journal_, projected_, durable_end));
+    // Reports first: after a crash between the two, the record comes again, and the reporter skips what it has.
+    for (const StoredRecord& stored : batch) reports_->Handle(stored.record, stored.span);
     HONE_RETURN_IF_ERROR(store_->ApplyRecords(batch));
     projected_ = batch.back().span.end;
     {

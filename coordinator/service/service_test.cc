@@ -258,6 +258,21 @@ TEST_F(ServiceTest, StopAndResumeEndWithTheSameWeights) {
   }
 }
 
+TEST_F(ServiceTest, ARunThatFailsAtTheStartIsNotChargedForTheTimeBefore) {
+  auto server = StartAfresh();
+  ASSERT_TRUE(server.ok()) << server.status();
+  ASSERT_EQ(Get().state(), v1::RUN_STATE_RUNNING);
+  (*server)->Stop();
+  ASSERT_TRUE(WriteFileAtomic(directory_ + "/train.jsonl", "{\"prompt\": \"another\"}\n").ok());
+  absl::SleepFor(absl::Seconds(3));
+  server = StartServer("127.0.0.1:0");
+  ASSERT_TRUE(server.ok()) << server.status();
+  const v1::Run run = Get();
+  EXPECT_EQ(run.state(), v1::RUN_STATE_FAILED);
+  EXPECT_NE(run.error().find("the file has changed since the run began"), std::string::npos) << run.error();
+  EXPECT_LT(run.running_seconds(), 3);
+}
+
 TEST_F(ServiceTest, AGroupThatStaysMalformedFailsTheRun) {
   auto server = StartServer("127.0.0.1:0");
   ASSERT_TRUE(server.ok()) << server.status();
