@@ -187,8 +187,12 @@ absl::StatusOr<v1::SubmitGroupResponse> Core::SubmitGroup(const v1::SubmitGroupR
   *recorded.mutable_group() = group;
   const bool fails_run = group.state() == v1::GROUP_STATE_DROPPED && set.context.overlong() == v1::OVERLONG_POLICY_FAIL;
   leases_.MarkDone(group.group_id());
-  Emit(std::move(record), now);
-  if (fails_run) FailRun(group.run(), "prompt '" + group.prompt_id() + "': " + group.drop_reason(), now);
+  if (fails_run) {
+    // Not recorded: a run that is resumed asks for the group again, and fails again where nothing has changed.
+    FailRun(group.run(), "prompt '" + group.prompt_id() + "': " + group.drop_reason(), now);
+  } else {
+    Emit(std::move(record), now);
+  }
   Advance(now);
   v1::SubmitGroupResponse response;
   response.set_accepted(true);
