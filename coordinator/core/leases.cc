@@ -98,7 +98,7 @@ void LeaseTable::NoteWorkers(const std::vector<std::string>& workers, absl::Time
   for (auto& [id, item] : items_) {
     const bool stranded = !workers.empty() && item.member.empty() &&
                           std::all_of(workers.begin(), workers.end(),
-                                      [&](const auto& worker) { return item.declined_by.contains(worker); });
+                                      [&by = item.declined_by](const auto& worker) { return by.contains(worker); });
     item.stranded_since = stranded ? std::min(item.stranded_since, now) : absl::InfiniteFuture();
   }
 }

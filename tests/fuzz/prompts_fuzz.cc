@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <set>
 #include <string>
 
 #include "base/check.h"
@@ -23,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!source.ok()) return 0;
   HONE_CHECK(!source->rows.empty() && sha256.size() == 64);
   for (const auto& row : source->rows) {
-    HONE_CHECK(!row.prompt.empty() && hone::MendUtf8(row.prompt) == row.prompt && hone::MendUtf8(row.id) == row.id);
+    HONE_CHECK(!row.prompt().empty() && hone::MendUtf8(row.prompt()) == row.prompt() && !row.id().empty());
   }
   return 0;
 }
