@@ -43,8 +43,8 @@ class CheckpointTest : public testing::Test {
               .journal_position = int64_t{1} << 40,
               .root_hash = model::RootHash(config_, masters_)};
   }
-  absl::StatusOr<std::string> Write() {
-    return WriteCheckpoint({.learner_epoch = 7,
+  absl::StatusOr<std::string> Write(int64_t epoch = 7) {
+    return WriteCheckpoint({.learner_epoch = epoch,
                             .state = &state_,
                             .config = &config_,
                             .files = &files_,
@@ -143,14 +143,7 @@ TEST_F(CheckpointTest, TwoLearnersAtTheSameStepLeaveAWholeOne) {
   for (const int64_t epoch : {3, 4, 5}) {
     learners.emplace_back([this, epoch] {
       for (int i = 0; i < 20; ++i) {
-        const auto path = WriteCheckpoint({.learner_epoch = epoch,
-                                           .state = &state_,
-                                           .config = &config_,
-                                           .files = &files_,
-                                           .masters = &masters_,
-                                           .first_moment = &first_,
-                                           .second_moment = &second_},
-                                          folder_);
+        const auto path = Write(epoch);
         // Only the last one has nobody to take its folder away.
         EXPECT_TRUE(path.ok() || epoch < 5) << path.status().ToString();
         if (!path.ok()) continue;
