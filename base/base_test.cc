@@ -11,6 +11,7 @@
 #include "base/sha256.h"
 #include "base/strings.h"
 #include "base/subprocess.h"
+#include "base/utf8.h"
 #include "gtest/gtest.h"
 
 namespace hone {
@@ -41,6 +42,23 @@ TEST(StringsTest, MendUtf8ReplacesOnlyWhatIsIllFormed) {
   EXPECT_EQ(MendUtf8("plain, 中文, \xF0\x9F\x98\x80"), "plain, 中文, \xF0\x9F\x98\x80");
   EXPECT_EQ(MendUtf8("caf\xE9!"), "caf\xEF\xBF\xBD!");
   EXPECT_EQ(MendUtf8("\xE4\xB8"), "\xEF\xBF\xBD\xEF\xBF\xBD");  // a character cut off: one for each byte
+}
+
+TEST(Utf8Test, CodePoints) {
+  const std::string text = "aé得\U00020000\xff\xe5\x8a";
+  size_t at = 0;
+  for (const char32_t expected : {U'a', U'é', U'得', U'\U00020000', U'\uFFFD', U'\uFFFD', U'\uFFFD'}) {
+    EXPECT_EQ(NextCodePoint(text, &at), expected);
+  }
+  EXPECT_EQ(at, text.size());
+}
+
+TEST(Utf8Test, APrefixEndsBetweenCharacters) {
+  EXPECT_EQ(Utf8Prefix("aé得", 6), "aé得");
+  EXPECT_EQ(Utf8Prefix("aé得", 5), "aé");
+  EXPECT_EQ(Utf8Prefix("aé得", 3), "aé");
+  EXPECT_EQ(Utf8Prefix("aé得", 2), "a");
+  EXPECT_EQ(Utf8Prefix("得", 2), "");
 }
 
 TEST(StringsTest, NearestNameSuggestsOnlyLikelyTypos) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
+
 namespace hone {
 
 std::string ToHex(std::string_view bytes) {
@@ -15,41 +17,10 @@ std::string ToHex(std::string_view bytes) {
   return out;
 }
 
-namespace {
-
-// Bytes of the well-formed character that the non-empty `s` begins with; 0 where it begins with none.
-size_t CharacterSize(std::string_view s) {
-  const auto* p = reinterpret_cast<const unsigned char*>(s.data());
-  if (*p < 0x80) return 1;
-  size_t length;
-  uint32_t code;
-  if ((*p & 0xE0) == 0xC0) {
-    length = 2;
-    code = *p & 0x1F;
-  } else if ((*p & 0xF0) == 0xE0) {
-    length = 3;
-    code = *p & 0x0F;
-  } else if ((*p & 0xF8) == 0xF0) {
-    length = 4;
-    code = *p & 0x07;
-  } else {
-    return 0;
-  }
-  if (s.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((p[i] & 0xC0) != 0x80) return 0;
-    code = (code << 6) | (p[i] & 0x3F);
-  }
-  static constexpr uint32_t kSmallest[5] = {0, 0, 0x80, 0x800, 0x10000};
-  if (code < kSmallest[length] || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return 0;
-  return length;
-}
-
-}  // namespace
-
 bool IsValidUtf8(std::string_view s) {
   while (!s.empty()) {
-    const size_t size = CharacterSize(s);
+    char32_t code_point;
+    const size_t size = DecodeCharacter(s, &code_point);
     if (size == 0) return false;
     s.remove_prefix(size);
   }
@@ -60,7 +31,8 @@ std::string MendUtf8(std::string_view s) {
   std::string out;
   out.reserve(s.size());
   while (!s.empty()) {
-    const size_t size = CharacterSize(s);
+    char32_t code_point;
+    const size_t size = DecodeCharacter(s, &code_point);
     if (size == 0) {
       out += "\xEF\xBF\xBD";
     } else {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "base/strings.h"
+#include "base/utf8.h"
 #include "coordinator/report/chart_set.h"
 #include "coordinator/report/svg_chart.h"
 
@@ -175,13 +176,8 @@ std::string StageCharts(const RunHistory& history, const RunSummary& summary) {
 
 // `text` escaped, with its think and answer blocks set off.
 std::string CompletionHtml(const std::string& full_text) {
-  std::string text = full_text;
-  const bool cut = text.size() > kMaxShownText;
-  if (cut) {
-    size_t end = kMaxShownText;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // not inside a character
-    text.resize(end);
-  }
+  const std::string text(Utf8Prefix(full_text, kMaxShownText));
+  const bool cut = text.size() < full_text.size();
   std::string html;
   size_t at = 0;
   for (const char* block : {"think", "answer"}) {

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "base/strings.h"
+#include "base/utf8.h"
 #include "coordinator/run_config/yaml_reader.h"
 
 namespace hone::internal {
@@ -198,11 +199,7 @@ std::string DescribeYaml(const YamlNode& node) {
   }
   std::string text = node.text;
   constexpr size_t kShown = 60;
-  if (text.size() > kShown) {
-    size_t end = kShown;
-    while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xC0) == 0x80) --end;  // not inside of a character
-    text = text.substr(0, end) + "...";
-  }
+  if (text.size() > kShown) text = std::string(Utf8Prefix(text, kShown)) + "...";
   return node.plain ? absl::StrCat("'", text, "'") : absl::StrCat("quoted text \"", text, "\"");
 }
 

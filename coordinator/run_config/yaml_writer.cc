@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/utf8.h"
 #include "coordinator/run_config/scalars.h"
 #include "coordinator/run_config/yaml_fields.h"
 
@@ -34,24 +35,13 @@ bool IsPlainText(const std::string& text) {
   return !kReserved->contains(lower);
 }
 
-// Decodes the code point at `*i` of well-formed UTF-8 and moves past it.
-uint32_t NextCodePoint(const std::string& text, size_t* i) {
-  const auto byte = [&](size_t at) { return static_cast<uint32_t>(static_cast<uint8_t>(text[at])); };
-  const uint32_t first = byte(*i);
-  const int more = first < 0x80 ? 0 : first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
-  uint32_t code = more == 0 ? first : first & (0x3Fu >> more);
-  for (int k = 1; k <= more && *i + k < text.size(); ++k) code = code << 6 | (byte(*i + k) & 0x3F);
-  *i += more + 1;
-  return code;
-}
-
 // Double-quoted, with escapes for what YAML does not take as it is (control characters, line separators, the byte-order
 // mark, non-characters).
 std::string Quote(const std::string& text) {
   std::string out = "\"";
   for (size_t i = 0; i < text.size();) {
     const size_t begin = i;
-    const uint32_t code = NextCodePoint(text, &i);
+    const uint32_t code = hone::NextCodePoint(text, &i);
     if (code == '"' || code == '\\') {
       out += '\\';
       out += static_cast<char>(code);

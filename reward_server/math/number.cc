@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/utf8.h"
 #include "reward_server/rules/unicode.h"
 
 namespace hone::reward {

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/strings.h"
+#include "base/utf8.h"
 #include "reward_server/rules/unicode.h"
 
 namespace hone::reward {
@@ -53,9 +54,7 @@ std::string_view ThinkBlock(std::string_view text) {
 std::string Quoted(std::string_view text) {
   text = Trim(text);
   if (text.size() <= kMaxQuotedBytes) return absl::StrCat("'", ToAbsl(text), "'");
-  size_t end = kMaxQuotedBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return absl::StrCat("'", ToAbsl(text.substr(0, end)), "…'");
+  return absl::StrCat("'", ToAbsl(Utf8Prefix(text, kMaxQuotedBytes)), "…'");
 }
 
 }  // namespace hone::reward

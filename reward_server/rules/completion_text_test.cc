@@ -40,13 +40,7 @@ TEST(QuotedTest, CutBetweenCharacters) {
   EXPECT_EQ(Quoted("x" + text), "'x" + text.substr(0, 58) + "…'");
 }
 
-TEST(UnicodeTest, CodePointsAndScripts) {
-  const std::string text = "aé得\U00020000\xff\xe5\x8a";
-  size_t at = 0;
-  for (const char32_t expected : {U'a', U'é', U'得', U'\U00020000', U'\uFFFD', U'\uFFFD', U'\uFFFD'}) {
-    EXPECT_EQ(NextCodePoint(text, &at), expected);
-  }
-  EXPECT_EQ(at, text.size());
+TEST(UnicodeTest, Scripts) {
   EXPECT_EQ(ScriptOf(U'ß'), Script::kLatin);
   EXPECT_EQ(ScriptOf(U'×'), Script::kNone);
   EXPECT_EQ(ScriptOf(U'7'), Script::kNone);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/utf8.h"
 #include "reward_server/rules/completion_text.h"
 #include "reward_server/rules/unicode.h"
 

@@ -22,20 +22,6 @@ constexpr Range kRanges[] = {
 
 }  // namespace
 
-char32_t NextCodePoint(std::string_view text, size_t* at) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const unsigned lead = byte(*at);
-  const size_t length = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
-  char32_t code = length == 1 ? lead : lead & (0x7Fu >> length);
-  bool well_formed = length == 1 || (lead >= 0xC2 && lead <= 0xF4);
-  for (size_t i = 1; i < length; ++i) {
-    well_formed = well_formed && (byte(*at + i) & 0xC0) == 0x80;
-    code = code << 6 | (byte(*at + i) & 0x3F);
-  }
-  *at += well_formed ? length : 1;
-  return well_formed ? code : 0xFFFD;
-}
-
 Script ScriptOf(char32_t code_point) {
   for (const Range& range : kRanges) {
     if (code_point < range.first) return Script::kNone;

@@ -1,14 +1,10 @@
-// The little that scoring needs to know of Unicode: code points and the script of a letter. Pure.
+// The little that scoring needs to know of Unicode: the script of a letter, and the ASCII classes. Pure.
 #pragma once
 
 #include <cstddef>
 #include <string_view>
 
 namespace hone::reward {
-
-// The code point at `*at` (which must be inside `text`), and moves `*at` behind it. An ill-formed byte is U+FFFD, one
-// byte long.
-char32_t NextCodePoint(std::string_view text, size_t* at);
 
 enum class Script { kNone, kLatin, kHan, kKana, kHangul, kCyrillic, kGreek, kArabic, kHebrew, kDevanagari, kThai };
 
