@@ -162,7 +162,7 @@ def main():
         progress(f"round {turn + 1} of {args.rounds} done")
     rows = list(measurement.rows())
     print_table(rows)
-    os.makedirs(os.path.dirname(args.out), exist_ok=True)
+    os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
     with open(args.out, "w") as f:
         json.dump(rows, f, indent=1)
         f.write("\n")

@@ -2,8 +2,8 @@
 # The whole SmolLM2 recipe: fetch word problems, measure pass rates, keep the problems that the model sometimes solves, train on them.
 # Usage: deploy/run-smollm2.sh path/to/hone. Leaves runs/smollm2-measure and runs/smollm2-arithmetic.
 set -euo pipefail
+hone=$(realpath "${1:?path of the hone program}")
 cd "$(dirname "$0")/.."
-hone=${1:?path of the hone program}
 state=runs/.hone-smollm2
 [ -f runs/svamp/train.jsonl ] || "$hone" data get svamp --out runs/svamp
 "$hone" up --state "$state" --detach

@@ -82,6 +82,10 @@ int Main(int argc, char** argv) {
   flags.Add("largest", &largest, "leave out rows with more sequences than this");
   flags.Add("out", &out, "JSON file for the rows");
   if (const absl::Status status = flags.Parse(argc, argv); !status.ok()) return FlagParser::Exit(status);
+  if (dtype != "bf16" && dtype != "fp32") {
+    std::fprintf(stderr, "--dtype: expected bf16 or fp32, got '%s'\n", dtype.c_str());
+    return 2;
+  }
   auto model = LocalModel::Open({.directory = directory,
                                  .dtype = dtype == "fp32" ? kernels::DType::kF32 : kernels::DType::kBf16,
                                  .threads = threads,

@@ -39,6 +39,8 @@ constexpr absl::Duration kLeaseWait = absl::Seconds(1);  // long poll: also how 
 constexpr absl::Duration kLeaseDeadline = absl::Seconds(6);
 constexpr absl::Duration kIdlePause = absl::Milliseconds(50);
 constexpr absl::Duration kFetchTimeout = absl::Minutes(5);
+// Nobody waits for an acknowledgement: a learner that hangs shall not hold the worker's groups.
+constexpr absl::Duration kAcknowledgeTimeout = absl::Seconds(5);
 constexpr absl::Duration kFetchFailurePause = absl::Milliseconds(300);  // doubled with each failure in a row
 constexpr absl::Duration kLongestFetchFailurePause = absl::Seconds(10);
 constexpr absl::Duration kGaugePeriod = absl::Seconds(1);
@@ -294,12 +296,12 @@ void Worker::Impl::AdmitTasks() {
 
 void Worker::Impl::LoadFor(const v1::TaskContext& context) {
   const absl::Time start = absl::Now();
-  const WeightReceiver::Request request = {.address = context.weights_address(),
-                                           .run = context.run(),
-                                           .version = context.version().number(),
-                                           .root_hash = context.version().root_hash(),
-                                           .timeout = kFetchTimeout,
-                                           .cancelled = run_cancelled};
+  WeightReceiver::Request request = {.address = context.weights_address(),
+                                     .run = context.run(),
+                                     .version = context.version().number(),
+                                     .root_hash = context.version().root_hash(),
+                                     .timeout = kFetchTimeout,
+                                     .cancelled = run_cancelled};
   absl::Status status;
   std::string declined;
   if (auto snapshot = receiver.Receive(request); snapshot.ok()) {
@@ -310,6 +312,7 @@ void Worker::Impl::LoadFor(const v1::TaskContext& context) {
     } else if (!status.ok()) {
       declined = absl::StrCat("the model cannot be loaded: ", status.message());
     } else {
+      request.timeout = kAcknowledgeTimeout;
       if (const absl::Status told = receiver.Acknowledge(request, membership->member_id(), **snapshot); !told.ok()) {
         HONE_DEBUG << "acknowledging version " << request.version << ": " << told.ToString();
       }

@@ -25,7 +25,8 @@ def read(path, stage, names):
                 continue
             for name in names:
                 if name in row["metrics"]:
-                    points[name].append((row["step"], row["metrics"][name]))
+                    if isinstance(row["metrics"][name], (int, float)):  # not "nan", "inf"
+                        points[name].append((row["step"], row["metrics"][name]))
     return points
 
 

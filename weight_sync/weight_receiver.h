@@ -25,8 +25,8 @@ namespace hone {
 //   receiver.Acknowledge(request, member_id, *snapshot);
 class GrpcWeightReceiver final : public WeightReceiver {
  public:
-  // Refuses a manifest that claims more bytes than this in tensors and files together (RESOURCE_EXHAUSTED), before
-  // allocating.
+  // Refuses a manifest whose tensors claim more bytes than this together (RESOURCE_EXHAUSTED), before allocating. (Its
+  // files come inside of it and are bounded by the size of a message.)
   explicit GrpcWeightReceiver(uint64_t max_bytes = uint64_t{64} << 30) : max_bytes_(max_bytes) {}
 
   absl::StatusOr<std::shared_ptr<const WeightSnapshot>> Receive(const Request& request) override;

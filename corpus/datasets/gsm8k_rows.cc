@@ -63,9 +63,12 @@ absl::StatusOr<ProblemRow> LocalRow(const Json& json) {
 absl::StatusOr<std::vector<ProblemRow>> ReadLines(
     const std::string& text, const std::function<absl::StatusOr<ProblemRow>(const Json&)>& read_row) {
   std::vector<ProblemRow> rows;
-  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+  int number = 0;
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    ++number;
+    if (line.empty()) continue;
     absl::StatusOr<ProblemRow> row = read_row(Json::parse(line.begin(), line.end(), nullptr, false));
-    if (!row.ok()) return Annotate(row.status(), absl::StrCat(rows.size() + 1));
+    if (!row.ok()) return Annotate(row.status(), absl::StrCat(number));
     rows.push_back(*std::move(row));
   }
   return rows;

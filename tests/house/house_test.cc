@@ -45,8 +45,7 @@ bool IsTest(const std::string& path) {
          path.find("bench") != std::string::npos;
 }
 
-// For each folder, the folders that it may include (docs/architecture.md). Tests of a folder may reach one floor
-// further, as their fakes need.
+// For each folder, the folders that it may include (docs/architecture.md).
 const std::map<std::string, std::set<std::string>>& Allowed() {
   static const auto* allowed = new std::map<std::string, std::set<std::string>>{
       {"base", {"base"}},

@@ -11,7 +11,7 @@ gguf=models/SmolLM2-135M-Instruct.Q4_1.gguf
 failures=0
 run() { echo; echo "== $1"; shift; "$@" || { failures=$((failures + 1)); echo "^^ MISSED"; }; }
 
-[ -f "$gguf" ] || deploy/fetch-smollm2.sh "$bin/hone" models/smollm2-135m
+[ -f "$gguf" ] && [ -f models/smollm2-135m/model.safetensors ] || deploy/fetch-smollm2.sh "$bin/hone" models/smollm2-135m
 run "model: logits, loss, gradients, AdamW, export" "$python" tests/parity/model_parity.py --tool "$bin/parity_tool" --gguf "$gguf"
 run "tokenizer" "$python" tests/parity/tokenizer_parity.py "$bin/tokenize_tool" "$work/tokenizer" --data "$data" \
   "$tokenizers/qwen3" "$tokenizers/deepseek_v3"
