@@ -13,6 +13,8 @@
 #include "base/files.h"
 #include "base/subprocess.h"
 #include "cli/exit_codes.h"
+#include "cli/testing/run_hone.h"
+#include "cli/testing/tiny_run.h"
 
 namespace hone::cli {
 namespace {
@@ -20,36 +22,9 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-struct Result {
-  int exit = -1;
-  std::string out;
-  std::string err;
-};
-
-// `hone <words>`, started; its output goes to up-<tag>.out and .err.
-std::unique_ptr<Subprocess> Start(const std::string& tag, const std::string& words) {
-  SubprocessOptions options;
-  options.argv = {"/bin/sh", "-c",
-                  absl::StrCat("exec ", HONE_BIN_DIR, "/hone ", words, " > up-", tag, ".out 2> up-", tag, ".err")};
-  options.env = {{"HONE_COORDINATOR", ""}};
-  auto process = Subprocess::Start(options);
-  EXPECT_TRUE(process.ok()) << process.status();
-  return *std::move(process);
-}
-
-Result Finish(const std::string& tag, Subprocess* process) {
-  Result result;
-  result.exit = process->Wait(absl::InfiniteDuration()).value_or(-1);
-  result.out = *ReadFile(absl::StrCat("up-", tag, ".out"));
-  result.err = *ReadFile(absl::StrCat("up-", tag, ".err"));
-  return result;
-}
-
-Result Hone(const std::string& tag, const std::string& words) { return Finish(tag, Start(tag, words).get()); }
-
 // Process ids of the members in `role` of the cluster in `state`.
 std::vector<pid_t> PidsOf(const std::string& state, const std::string& role) {
-  const Result status = Hone("members", "status --output json --coordinator " + state);
+  const Result status = Hone("status --output json --coordinator " + state);
   EXPECT_EQ(status.exit, kExitOk) << status.err;
   std::vector<pid_t> pids;
   const nlohmann::json described = nlohmann::json::parse(status.out);
@@ -60,60 +35,21 @@ std::vector<pid_t> PidsOf(const std::string& state, const std::string& role) {
   return pids;
 }
 
-// The words that run a small run with its own state and output folders.
-std::string TinyRun(const std::string& state, const std::string& output) {
-  return absl::StrCat("--state ", state, " --threads 1 --run up-tiny.yaml --set output_dir=", output);
-}
-
-nlohmann::json Summary(const std::string& output) {
-  const auto text = ReadFile(output + "/summary.json");
-  EXPECT_TRUE(text.ok()) << text.status();
-  return nlohmann::json::parse(text.ok() ? *text : "{}");
-}
-
 class Up : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    ASSERT_TRUE(RemoveTree("up-data").ok());
     for (const char* run : {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"}) {
       ASSERT_TRUE(RemoveTree(absl::StrCat("up-", run)).ok());
       ASSERT_TRUE(RemoveTree(absl::StrCat("up-out-", run)).ok());
     }
-    ASSERT_EQ(
-        Hone("make", "data make small-world --out up-data --pretrain_rows 400 --train_rows 64 --test_rows 16").exit, 0);
-    ASSERT_TRUE(WriteFileAtomic("up-tiny.yaml", R"(
-name: up-tiny
-seed: 3
-model: {path: up-data/model, random_init: true}
-datasets:
-  mixture: {sources: [{path: up-data/pretrain.jsonl}]}
-  problems: {sources: [{path: up-data/train.jsonl}]}
-  held-out: {sources: [{path: up-data/test.jsonl}]}
-checkpoints: {every_steps: 2}
-stages:
-  - name: base
-    pretrain: {dataset: mixture, steps: 8, batch_size: 16, optimizer: {learning_rate: 2e-3}}
-  - name: zero
-    rl:
-      dataset: problems
-      steps: 6
-      prompts_per_step: 4
-      group_size: 4
-      sampling: {max_new_tokens: 24}
-      rewards: [{accuracy: {}}, {format: {}}]
-      optimizer: {learning_rate: 3e-4}
-      evaluate: {evaluation: {dataset: held-out, sampling: {max_new_tokens: 24}}}
-  - name: model
-    export: {}
-)")
-                    .ok());
+    ASSERT_TRUE(MakeTinyWorld());
   }
 };
 
 // One test, because its parts compare what they leave.
 TEST_F(Up, ARunSurvivesKillsAndInterruptionsWithTheSameWeights) {
   // Undisturbed.
-  const Result first = Hone("first", absl::StrCat("up --exit ", TinyRun("up-a", "up-out-a")));
+  const Result first = Hone(absl::StrCat("up --exit ", TinyRun("up-a", "up-out-a")));
   ASSERT_EQ(first.exit, kExitOk) << first.err;
   EXPECT_THAT(first.out, HasSubstr("pass@1"));
   EXPECT_THAT(first.out, HasSubstr("weights_sha256"));
@@ -122,19 +58,19 @@ TEST_F(Up, ARunSurvivesKillsAndInterruptionsWithTheSameWeights) {
   EXPECT_GT(summary["compared_tokens"].get<double>(), 0);
   EXPECT_EQ(summary["max_abs_logprob_diff"], 0);
   const std::string weights = summary["weights_sha256"];
-  EXPECT_EQ(Hone("hash", "model hash up-out-a/export/model").out, weights + "\n");
+  EXPECT_EQ(Hone("model hash up-out-a/export/model").out, weights + "\n");
 
   // The same command again finds the run finished.
-  const Result again = Hone("again", absl::StrCat("up --exit ", TinyRun("up-a", "up-out-a")));
+  const Result again = Hone(absl::StrCat("up --exit ", TinyRun("up-a", "up-out-a")));
   EXPECT_EQ(again.exit, kExitOk) << again.err;
   EXPECT_THAT(again.err, HasSubstr("has finished before"));
 
   // In the background, with every process but the coordinator killed once, then the coordinator.
-  const Result detached = Hone("detach", "up --detach --state up-b --threads 1");
+  const Result detached = Hone("up --detach --state up-b --threads 1");
   ASSERT_EQ(detached.exit, kExitOk) << detached.err;
-  EXPECT_EQ(Hone("second-up", "up --state up-b").exit, kExitRefused);
-  const auto run = Start("run", "run up-tiny.yaml --set output_dir=up-out-b --wait --coordinator up-b");
-  const Result status = Hone("status", "status --output json --coordinator up-b");
+  EXPECT_EQ(Hone("up --state up-b").exit, kExitRefused);
+  const auto run = StartHone("run", "run tiny.yaml --set output_dir=up-out-b --wait --coordinator up-b");
+  const Result status = Hone("status --output json --coordinator up-b");
   ASSERT_EQ(status.exit, kExitOk) << status.err;
   int killed = 0;
   const nlohmann::json members = nlohmann::json::parse(status.out)["members"];
@@ -144,29 +80,29 @@ TEST_F(Up, ARunSurvivesKillsAndInterruptionsWithTheSameWeights) {
     ++killed;
   }
   EXPECT_EQ(killed, 3);
-  const Result disturbed = Finish("run", run.get());
+  const Result disturbed = FinishHone("run", run.get());
   EXPECT_EQ(disturbed.exit, kExitOk) << disturbed.err;
   EXPECT_EQ(Summary("up-out-b")["weights_sha256"], weights);
-  EXPECT_EQ(Hone("down", "down --state up-b").exit, kExitOk);
-  EXPECT_EQ(Hone("down-again", "down --state up-b").exit, kExitNotFound);
+  EXPECT_EQ(Hone("down --state up-b").exit, kExitOk);
+  EXPECT_EQ(Hone("down --state up-b").exit, kExitNotFound);
 
   // Interrupted by a signal in the middle, and taken up by the same command.
-  const auto interrupted = Start("interrupted", absl::StrCat("up --exit ", TinyRun("up-c", "up-out-c")));
+  const auto interrupted = StartHone("interrupted", absl::StrCat("up --exit ", TinyRun("up-c", "up-out-c")));
   while (!FileExists("up-out-c/checkpoints/base") && !interrupted->Poll().has_value())
     absl::SleepFor(absl::Milliseconds(5));
   interrupted->Signal(SIGTERM);
-  const Result stopped = Finish("interrupted", interrupted.get());
+  const Result stopped = FinishHone("interrupted", interrupted.get());
   EXPECT_EQ(stopped.exit, kExitStopped) << stopped.err;
-  EXPECT_THAT(stopped.err, HasSubstr("takes run 'up-tiny' up again"));
-  const Result resumed = Hone("resumed", absl::StrCat("up --exit ", TinyRun("up-c", "up-out-c")));
+  EXPECT_THAT(stopped.err, HasSubstr("takes run 'tiny' up again"));
+  const Result resumed = Hone(absl::StrCat("up --exit ", TinyRun("up-c", "up-out-c")));
   EXPECT_EQ(resumed.exit, kExitOk) << resumed.err;
   EXPECT_EQ(Summary("up-out-c")["weights_sha256"], weights);
 }
 
 TEST_F(Up, ARunThatFailsSaysWhyAndExitsWithOne) {
-  const Result result = Hone("fail",
-                             "up --exit --threads 1 --state up-d --run up-tiny.yaml --set name=broken "
-                             "--set output_dir=up-out-d --set model.path=up-nowhere");
+  const Result result = Hone(
+      "up --exit --threads 1 --state up-d --run tiny.yaml --set name=broken "
+      "--set output_dir=up-out-d --set model.path=up-nowhere");
   EXPECT_EQ(result.exit, kExitFailed) << result.err;
   EXPECT_THAT(result.err, HasSubstr("run 'broken' failed: "));
   EXPECT_THAT(result.err, HasSubstr("up-nowhere"));
@@ -178,9 +114,9 @@ TEST_F(Up, ARunThatFailsSaysWhyAndExitsWithOne) {
 TEST_F(Up, ADivergedPolicyFailsItsRunInsteadOfHangingIt) {
   ASSERT_TRUE(WriteFileAtomic("up-made.yaml", R"(
 name: up-made
-model: {path: up-data/model, random_init: true}
+model: {path: tiny-data/model, random_init: true}
 datasets:
-  mixture: {sources: [{path: up-data/pretrain.jsonl}]}
+  mixture: {sources: [{path: tiny-data/pretrain.jsonl}]}
 stages:
   - name: base
     pretrain: {dataset: mixture, steps: 1, batch_size: 4, optimizer: {learning_rate: 2e-3}}
@@ -188,7 +124,7 @@ stages:
     export: {}
 )")
                   .ok());
-  const Result made = Hone("made", "up --exit --threads 1 --state up-e --run up-made.yaml --set output_dir=up-out-e");
+  const Result made = Hone("up --exit --threads 1 --state up-e --run up-made.yaml --set output_dir=up-out-e");
   ASSERT_EQ(made.exit, kExitOk) << made.err;
   const std::string weights = "up-out-e/export/model/model.safetensors";
   std::string bytes = *ReadFile(weights);
@@ -198,7 +134,7 @@ stages:
 name: up-diverged
 model: {path: up-out-e/export/model}
 datasets:
-  problems: {sources: [{path: up-data/train.jsonl}]}
+  problems: {sources: [{path: tiny-data/train.jsonl}]}
 stages:
   - name: zero
     rl:
@@ -211,8 +147,7 @@ stages:
       optimizer: {learning_rate: 3e-4}
 )")
                   .ok());
-  const Result result =
-      Hone("diverged", "up --exit --threads 1 --state up-f --run up-diverged.yaml --set output_dir=up-out-f");
+  const Result result = Hone("up --exit --threads 1 --state up-f --run up-diverged.yaml --set output_dir=up-out-f");
   EXPECT_EQ(result.exit, kExitFailed) << result.err;
   for (const char* words : {"run 'up-diverged' failed: ", "stage 'zero': group ", "was refused 3 times",
                             "rollout_logprobs: a value is not finite", "probably diverged"}) {
@@ -224,7 +159,7 @@ stages:
 // A run of nothing but such groups, or of samples that nobody can score, has trained on nothing and must not pass for
 // one.
 TEST_F(Up, DroppedGroupsAreCountedAndARunOfNothingElseFails) {
-  const std::string first = ReadFile("up-data/train.jsonl").value();
+  const std::string first = ReadFile("tiny-data/train.jsonl").value();
   nlohmann::json row = nlohmann::json::parse(first.substr(0, first.find('\n')));
   const std::string prompt = row["prompt"];
   std::string long_prompt;
@@ -235,7 +170,7 @@ TEST_F(Up, DroppedGroupsAreCountedAndARunOfNothingElseFails) {
   ASSERT_TRUE(WriteFileAtomic("up-rows.jsonl", rows + row.dump() + "\n").ok());
   ASSERT_TRUE(WriteFileAtomic("up-nothing.yaml", R"(
 name: up-nothing
-model: {path: up-data/model, random_init: true}
+model: {path: tiny-data/model, random_init: true}
 datasets:
   problems: {sources: [{path: up-rows.jsonl}]}
 stages:
@@ -252,8 +187,8 @@ stages:
 )")
                   .ok());
   const auto run = [](const std::string& letter, const std::string& change) {
-    return Hone("nothing-" + letter, absl::StrCat("up --exit --threads 1 --run up-nothing.yaml --state up-", letter,
-                                                  " --set output_dir=up-out-", letter, " ", change));
+    return Hone(absl::StrCat("up --exit --threads 1 --run up-nothing.yaml --state up-", letter,
+                             " --set output_dir=up-out-", letter, " ", change));
   };
   const Result partly = run("i", "");
   ASSERT_EQ(partly.exit, kExitOk) << partly.err;
@@ -282,12 +217,10 @@ stages:
 
 // One worker's memory holds no group of the run. It says so; the others do them all, and the weights are the same.
 TEST_F(Up, AWorkerWithTooLittleMemoryLeavesNoTraceInARun) {
-  const Result alone = Hone("alone", absl::StrCat("up --exit ", TinyRun("up-g", "up-out-g")));
+  const Result alone = Hone(absl::StrCat("up --exit ", TinyRun("up-g", "up-out-g")));
   ASSERT_EQ(alone.exit, kExitOk) << alone.err;
 
-  ASSERT_EQ(Hone("detach-small",
-                 "up --detach --state up-h --threads 1 --kv_memory_mib 64 --max_sequences 32 --stall_seconds 100")
-                .exit,
+  ASSERT_EQ(Hone("up --detach --state up-h --threads 1 --kv_memory_mib 64 --max_sequences 32 --stall_seconds 100").exit,
             kExitOk);
   const std::vector<pid_t> large = PidsOf("up-h", "rollout_worker");
   ASSERT_EQ(large.size(), 1u);
@@ -304,16 +237,16 @@ TEST_F(Up, AWorkerWithTooLittleMemoryLeavesNoTraceInARun) {
   while (PidsOf("up-h", "rollout_worker").size() < 2) absl::SleepFor(absl::Milliseconds(20));
   // Held until the small one has been asked and has declined: else it might never be.
   ASSERT_EQ(kill(large[0], SIGSTOP), 0);
-  const auto run = Start("with-small", "run up-tiny.yaml --set output_dir=up-out-h --wait --coordinator up-h");
+  const auto run = StartHone("with-small", "run tiny.yaml --set output_dir=up-out-h --wait --coordinator up-h");
   const auto declined = [] { return ReadFile("up-small.log").value_or("").find("declined") != std::string::npos; };
   while (!declined() && !run->Poll().has_value()) absl::SleepFor(absl::Milliseconds(5));
   ASSERT_EQ(kill(large[0], SIGCONT), 0);
-  const Result result = Finish("with-small", run.get());
+  const Result result = FinishHone("with-small", run.get());
   EXPECT_EQ(result.exit, kExitOk) << result.err;
   EXPECT_THAT(*ReadFile("up-small.log"), HasSubstr("--kv_memory_mib=1: "));
   EXPECT_EQ(Summary("up-out-h")["weights_sha256"], Summary("up-out-g")["weights_sha256"]);
   EXPECT_EQ((*small)->Stop(absl::Seconds(20)), 0);
-  EXPECT_EQ(Hone("down-small", "down --state up-h").exit, kExitOk);
+  EXPECT_EQ(Hone("down --state up-h").exit, kExitOk);
 }
 
 }  // namespace

@@ -27,6 +27,16 @@ const v1::StageProgress* CurrentStage(const v1::Run& run) {
   return run.stages().empty() ? nullptr : &run.stages(run.stages_size() - 1);
 }
 
+// What the time that is left is told from: the steps of a training stage, the prompts of an evaluation of its own.
+struct Amount {
+  int done = 0;
+  int total = 0;
+};
+Amount AmountOf(const v1::StageProgress& stage) {
+  if (stage.kind() == "evaluate") return {stage.evaluated_prompts(), stage.evaluation_prompts()};
+  return {stage.steps_done(), stage.steps_total()};
+}
+
 // Progress on stderr: one line that is written over on a terminal, else a line for each milestone.
 class ProgressPrinter {
  public:
@@ -82,9 +92,13 @@ std::string ProgressText::Line(const v1::Run& run, absl::Time now) {
   if (stage->steps_total() > 0) {
     parts.push_back(absl::StrCat("step ", stage->steps_done(), "/", stage->steps_total()));
   }
+  if (stage->evaluation_prompts() > 0) {
+    parts.push_back(absl::StrCat("evaluated ", stage->evaluated_prompts(), "/", stage->evaluation_prompts()));
+  }
+  // The stage's own: figures of an earlier one would mislead.
   const auto metric = [&](const char* key, const char* label) {
-    const auto it = run.latest_metrics().find(key);
-    if (it != run.latest_metrics().end()) parts.push_back(absl::StrCat(label, " ", ShortNumber(it->second)));
+    const auto it = stage->latest_metrics().find(key);
+    if (it != stage->latest_metrics().end()) parts.push_back(absl::StrCat(label, " ", ShortNumber(it->second)));
   };
   if (stage->kind() == "rl") {
     metric("reward/mean", "reward");
@@ -94,15 +108,16 @@ std::string ProgressText::Line(const v1::Run& run, absl::Time now) {
   metric("eval/pass_at_1", "pass@1");
   metric(stage->kind() == "rl" ? "rollout/tokens_per_s" : "train/tokens_per_s", "tokens/s");
 
-  if (rate_stage_ != stage->name() || stage->steps_done() < last_step_) {
+  const Amount amount = AmountOf(*stage);
+  if (rate_stage_ != stage->name() || amount.done < last_done_) {
     rate_stage_ = stage->name();
-    rate_step_ = stage->steps_done();
+    rate_start_ = amount.done;
     rate_time_ = now;
   }
-  last_step_ = stage->steps_done();
-  const int done = last_step_ - rate_step_;
-  if (done > 0 && stage->steps_total() > stage->steps_done()) {
-    const absl::Duration left = (now - rate_time_) / done * (stage->steps_total() - stage->steps_done());
+  last_done_ = amount.done;
+  const int done = last_done_ - rate_start_;
+  if (done > 0 && amount.total > amount.done) {
+    const absl::Duration left = (now - rate_time_) / done * (amount.total - amount.done);
     parts.push_back(absl::StrCat("left ", ShortDuration(left)));
   }
   return absl::StrJoin(parts, "  ");
@@ -112,7 +127,8 @@ bool ProgressText::IsMilestone(const v1::Run& run) {
   const v1::StageProgress* stage = CurrentStage(run);
   std::string now = StateName(run.state());
   if (stage != nullptr) {
-    const int tenth = stage->steps_total() > 0 ? stage->steps_done() * 10 / stage->steps_total() : 0;
+    const Amount amount = AmountOf(*stage);
+    const int64_t tenth = amount.total > 0 ? int64_t{amount.done} * 10 / amount.total : 0;
     absl::StrAppend(&now, " ", stage->name(), " ", tenth);
   }
   if (now == last_milestone_) return false;

@@ -24,8 +24,8 @@ class ProgressText {
 
  private:
   std::string rate_stage_;  // stage that the rate is measured in
-  int rate_step_ = 0;       // step and time at which it was first seen
-  int last_step_ = 0;
+  int rate_start_ = 0;      // amount done and time at which it was first seen
+  int last_done_ = 0;
   absl::Time rate_time_;
   std::string last_milestone_;
 };

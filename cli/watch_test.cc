@@ -24,9 +24,9 @@ v1::Run RunAt(int step) {
   zero->set_kind("rl");
   zero->set_steps_done(step);
   zero->set_steps_total(80);
-  (*run.mutable_latest_metrics())["reward/mean"] = 1.4256;
-  (*run.mutable_latest_metrics())["rollout/tokens_per_s"] = 18342;
-  (*run.mutable_latest_metrics())["eval/pass_at_1"] = 0.834;
+  (*zero->mutable_latest_metrics())["reward/mean"] = 1.4256;
+  (*zero->mutable_latest_metrics())["rollout/tokens_per_s"] = 18342;
+  (*zero->mutable_latest_metrics())["eval/pass_at_1"] = 0.834;
   return run;
 }
 
@@ -42,6 +42,28 @@ TEST(Progress, ShowsWhatPeopleAskFor) {
   EXPECT_THAT(text.Line(paused, start + absl::Seconds(42)), HasSubstr("zero  paused  step 31/80"));
   // A step back (the learner went on from a checkpoint): the rate is measured anew.
   EXPECT_THAT(text.Line(RunAt(20), start + absl::Seconds(60)), Not(HasSubstr("left")));
+}
+
+TEST(Progress, EvaluationsCountPrompts) {
+  ProgressText text;
+  const absl::Time start = absl::FromUnixSeconds(1000);
+  v1::Run run = RunAt(10);
+  v1::StageProgress* zero = run.mutable_stages(1);
+  zero->set_evaluated_prompts(120);
+  zero->set_evaluation_prompts(600);
+  EXPECT_THAT(text.Line(run, start), HasSubstr("zero  step 10/80  evaluated 120/600  reward 1.43"));
+  // The figures are of the stage before: none is shown. Of a stage that only evaluates the prompts tell what is left.
+  zero->set_finished(true);
+  v1::StageProgress* final = run.add_stages();
+  final->set_name("final");
+  final->set_kind("evaluate");
+  final->set_evaluation_prompts(600);
+  EXPECT_EQ(text.Line(run, start), "final  evaluated 0/600");
+  EXPECT_TRUE(text.IsMilestone(run));
+  final->set_evaluated_prompts(200);
+  EXPECT_EQ(text.Line(run, start + absl::Seconds(10)), "final  evaluated 200/600  left 20s");
+  EXPECT_TRUE(text.IsMilestone(run));
+  EXPECT_FALSE(text.IsMilestone(run));
 }
 
 TEST(Progress, MilestonesAreTenthsStagesAndStates) {

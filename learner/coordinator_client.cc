@@ -166,12 +166,13 @@ absl::StatusOr<Flow> CoordinatorClient::FetchBatch(const v1::LearnerWork& work, 
   }
 }
 
-absl::StatusOr<Flow> CoordinatorClient::ReportStep(const v1::LearnerWork& work, int32_t step,
+absl::StatusOr<Flow> CoordinatorClient::ReportStep(const v1::LearnerWork& work, int32_t step, int32_t steps_total,
                                                    const std::map<std::string, double>& metrics) {
   auto request = MakeRequest<v1::ReportStepRequest>(identity_);
   request.set_run(work.run());
   request.set_stage(StageName(work));
   request.set_step(step);
+  request.set_steps_total(steps_total);
   for (const auto& [name, value] : metrics) (*request.mutable_metrics())[name] = value;
   for (;;) {
     v1::ReportStepResponse response;

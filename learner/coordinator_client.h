@@ -53,7 +53,7 @@ class CoordinatorClient {
     int64_t journal_position = 0;
   };
   absl::StatusOr<Flow> FetchBatch(const v1::LearnerWork& work, int32_t step, Batch* batch);
-  absl::StatusOr<Flow> ReportStep(const v1::LearnerWork& work, int32_t step,
+  absl::StatusOr<Flow> ReportStep(const v1::LearnerWork& work, int32_t step, int32_t steps_total,
                                   const std::map<std::string, double>& metrics);
   // Checkpoint folders that may go.
   absl::StatusOr<std::vector<std::string>> ReportCheckpoint(const v1::LearnerWork& work, int32_t step,

@@ -56,7 +56,8 @@ absl::StatusOr<Flow> StageDriver::AfterStep(int32_t step, std::map<std::string, 
   }
   session_->TakeTimes(&metrics);
   metrics["memory/peak_rss_bytes"] = PeakResidentBytes();
-  HONE_ASSIGN_OR_RETURN(const Flow flow, session_->client().ReportStep(session_->work(), step, metrics));
+  HONE_ASSIGN_OR_RETURN(const Flow flow,
+                        session_->client().ReportStep(session_->work(), step, plan_.total_steps, metrics));
   if (flow != Flow::kContinue || last) return flow;
   if (CheckpointWanted(step)) HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, step));
   if (!evaluation_due || plan_.publish_every_step) return Flow::kContinue;

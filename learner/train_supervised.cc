@@ -78,6 +78,12 @@ absl::Status TrainSupervised(WorkSession* session) {
   // Before the policy: the number of steps may depend on the data, and the schedule on that.
   HONE_ASSIGN_OR_RETURN(const SupervisedData data, LoadData(*session));
   HONE_ASSIGN_OR_RETURN(const int32_t total, TotalSteps(spec, data.row_count()));
+  // Of a stage in steps the coordinator has checked it.
+  if (spec.optimizer().warmup_steps() > total) {
+    return absl::InvalidArgumentError(absl::StrCat("optimizer.warmup_steps: expected at most the stage's ", total,
+                                                   " steps (epochs: ", spec.epochs(), "), got ",
+                                                   spec.optimizer().warmup_steps()));
+  }
   const std::unique_ptr<Policy> policy = session->TakePolicy(MakeOptimizerOptions(spec.optimizer(), total));
   SampleOrder order(session->work().spec().seed(), session->stage().name(), data.order_sources(),
                     !spec.has_shuffle() || spec.shuffle());

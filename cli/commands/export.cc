@@ -20,26 +20,22 @@
 namespace hone::cli {
 namespace {
 
-// The newest checkpoint of the run's last training stage that has one, or of `stage` (and `step`, where it is not
-// negative).
+// The checkpoint of the run's last training stage that has one, or of `stage`: what a later stage would start from
+// (with keep_best the best), or that of `step`, where it is not negative.
 absl::StatusOr<std::string> FindCheckpoint(const v1::Run& run, const std::string& stage, int step) {
-  const std::string folder = JoinPath(run.output_dir(), "checkpoints");
-  for (int i = run.spec().stages_size() - 1; i >= 0; --i) {
-    const v1::StageSpec& spec = run.spec().stages(i);
-    if (!IsTrainingStage(spec) || (!stage.empty() && spec.name() != stage)) continue;
-    const std::string stage_folder = JoinPath(folder, spec.name());
-    const auto names = ListDirectory(stage_folder);
-    if (!names.ok()) continue;
-    // "step-NNNNNN", sorted: the last is the newest.
-    std::string found;
-    for (const std::string& name : *names) {
-      if (!name.starts_with("step-") || name.ends_with(".tmp")) continue;
-      if (step < 0 || std::stoll("0" + name.substr(5)) == step) found = name;
+  std::string kept;
+  for (int i = run.stages_size() - 1; i >= 0; --i) {
+    const v1::StageProgress& progress = run.stages(i);
+    if (progress.checkpoints().empty() || (!stage.empty() && progress.name() != stage)) continue;
+    if (step < 0) return progress.result_path();
+    for (const v1::Checkpoint& checkpoint : progress.checkpoints()) {
+      if (checkpoint.step() == step) return checkpoint.path();
+      absl::StrAppend(&kept, kept.empty() ? "" : ", ", progress.name(), " ", checkpoint.step());
     }
-    if (!found.empty()) return JoinPath(stage_folder, found);
   }
-  return absl::NotFoundError(absl::StrCat("no checkpoint", stage.empty() ? "" : absl::StrCat(" of stage '", stage, "'"),
-                                          step < 0 ? "" : absl::StrCat(" at step ", step), " in ", folder));
+  return absl::NotFoundError(absl::StrCat(
+      run.name(), " has no checkpoint", stage.empty() ? "" : absl::StrCat(" of stage '", stage, "'"),
+      step < 0 ? "" : absl::StrCat(" at step ", step), kept.empty() ? "" : absl::StrCat("; kept: ", kept)));
 }
 
 std::string AbsolutePath(const std::string& path) {
@@ -82,7 +78,8 @@ bool HoldsExport(const std::string& folder) {
 }
 
 // The run that writes `checkpoint` to `out`. The same export asked for twice is one run, for it has a name of its own
-// for each (checkpoint, target); but where an earlier one succeeded and its folder is gone since, another is made.
+// for each (checkpoint, target); but where an earlier one succeeded and its folder is gone since, or was another
+// coordinator's, another is made.
 absl::StatusOr<v1::Run> CreateExport(ControlClient* client, const std::string& checkpoint, const std::string& out,
                                      v1::DType dtype) {
   for (int attempt = 0;; ++attempt) {
@@ -96,10 +93,13 @@ absl::StatusOr<v1::Run> CreateExport(ControlClient* client, const std::string& c
     stage->mutable_export_()->set_path(out);
     stage->mutable_export_()->set_dtype(dtype);
     HONE_ASSIGN_OR_RETURN(const v1::RunSpec resolved, ResolveRunSpec(spec));
-    HONE_ASSIGN_OR_RETURN(const v1::Run run, client->CreateRun(resolved, "hone-export/" + id));
-    if (run.state() == v1::RUN_STATE_SUCCEEDED && !HoldsExport(out)) continue;
-    const bool broken_off = run.state() == v1::RUN_STATE_FAILED || run.state() == v1::RUN_STATE_STOPPED;
-    return broken_off ? client->ResumeRun(run.name()) : run;
+    const absl::StatusOr<v1::Run> run = client->CreateRun(resolved, "hone-export/" + id);
+    constexpr int kAttempts = 100;
+    if (absl::IsAlreadyExists(run.status()) && attempt < kAttempts) continue;
+    if (!run.ok()) return run;
+    if (run->state() == v1::RUN_STATE_SUCCEEDED && !HoldsExport(out)) continue;
+    const bool broken_off = run->state() == v1::RUN_STATE_FAILED || run->state() == v1::RUN_STATE_STOPPED;
+    return broken_off ? client->ResumeRun(run->name()) : run;
   }
 }
 
@@ -116,7 +116,8 @@ int RunExport(const Args& args) {
        "hone export --from_checkpoint runs/quickstart/checkpoints/zero/step-000080 --out models/mine"});
   flags.Add("out", &out, "the folder to write; required");
   flags.Add("stage", &stage, "the training stage; else the last");
-  flags.Add("step", &step, "the step, of those that were kept; else the newest");
+  flags.Add("step", &step,
+            "the step, of those that were kept; else the stage's result: with keep_best its best, else its newest");
   flags.Add("dtype", &dtype,
             "fp32 or bf16; else the run's (with --from_checkpoint: of the run.yaml above it, else fp32)");
   flags.Add("from_checkpoint", &from_checkpoint, "a checkpoint folder, instead of RUN");

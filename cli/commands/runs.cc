@@ -33,7 +33,12 @@ struct RunArgs {
 };
 
 std::string Steps(const v1::StageProgress& stage) {
-  return stage.steps_total() > 0 ? absl::StrCat(stage.steps_done(), "/", stage.steps_total()) : "";
+  std::string text = stage.steps_total() > 0 ? absl::StrCat(stage.steps_done(), "/", stage.steps_total()) : "";
+  if (stage.evaluation_prompts() > 0) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", "evaluated ", stage.evaluated_prompts(), "/",
+                    stage.evaluation_prompts());
+  }
+  return text;
 }
 
 std::string RunTable(const v1::Run& run) {

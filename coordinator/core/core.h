@@ -162,6 +162,8 @@ class Core {
   void OpenWork(absl::Time now);
   // The same where nothing is open.
   void ReopenWork(absl::Time now);
+  // How far the open evaluation is, where there is one.
+  void DescribeEvaluation(const RunState& run, v1::Run* description) const;
   void OpenTraining(const RunState& run, int stage, int32_t step);
   void OpenEvaluation(const RunState& run, int stage, int32_t step);
   v1::TaskContext MakeContext(const RunState& run, int stage, v1::GroupPurpose purpose);

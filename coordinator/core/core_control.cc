@@ -100,15 +100,37 @@ absl::StatusOr<v1::Run> Core::DescribeRun(const std::string& name, absl::Time no
     progress.set_name(spec.name());
     progress.set_kind(StageKindName(spec));
     progress.set_steps_done(run->stage(i).steps_done);
-    progress.set_steps_total(StepsTotal(spec));
+    progress.set_steps_total(run->stage(i).steps_total);
     progress.set_finished(run->stage(i).finished);
+    for (const CheckpointEntry& checkpoint : run->KeptCheckpoints(i)) {
+      v1::Checkpoint& kept = *progress.add_checkpoints();
+      kept.set_step(checkpoint.step);
+      kept.set_path(checkpoint.path);
+      kept.set_root_hash(checkpoint.root_hash);
+    }
+    progress.set_result_path(run->Result(i).path);
+    for (const auto& [metric, value] : run->stage(i).latest_metrics) {
+      (*progress.mutable_latest_metrics())[metric] = value;
+    }
   }
+  if (run == ActiveRun()) DescribeEvaluation(*run, &result);
   *result.mutable_create_time() = ToProtoTime(run->create_time());
   if (run->end_time() != absl::InfinitePast()) *result.mutable_end_time() = ToProtoTime(run->end_time());
   result.set_running_seconds(absl::ToDoubleSeconds(run->RunningTime(now)));
   result.set_output_dir(run->output_dir());
   for (const auto& [metric, value] : run->latest_metrics()) (*result.mutable_latest_metrics())[metric] = value;
   return result;
+}
+
+void Core::DescribeEvaluation(const RunState& run, v1::Run* description) const {
+  if (leases_.Outstanding(v1::GROUP_PURPOSE_EVALUATE) == 0) return;
+  for (const WorkSet& set : leases_.sets()) {
+    if (set.context.purpose() != v1::GROUP_PURPOSE_EVALUATE) continue;
+    v1::StageProgress& progress = *description->mutable_stages(run.StageIndex(set.context.stage()));
+    const int total = static_cast<int>(set.tasks.size());
+    progress.set_evaluation_prompts(total);
+    progress.set_evaluated_prompts(total - leases_.Outstanding(v1::GROUP_PURPOSE_EVALUATE));
+  }
 }
 
 std::vector<std::string> Core::RunNames() const {

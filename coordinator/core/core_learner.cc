@@ -357,6 +357,7 @@ absl::StatusOr<v1::Directive> Core::ReportStep(const v1::ReportStepRequest& requ
     recorded.set_stage(request.stage());
     recorded.set_step(request.step());
     recorded.set_running_seconds(absl::ToDoubleSeconds(run.RunningTime(now)));
+    recorded.set_steps_total(request.steps_total());
     *recorded.mutable_metrics() = request.metrics();
     if (const auto groups = state.train_groups.find(request.step()); groups != state.train_groups.end()) {
       std::vector<const GroupSummary*> summaries;
@@ -406,7 +407,9 @@ absl::StatusOr<v1::ReportCheckpointResponse> Core::ReportCheckpoint(const v1::Re
     recorded.set_journal_position(request.journal_position());
     Emit(std::move(record), now);
   }
-  for (const std::string& path : place.run->ObsoleteCheckpoints(place.stage)) response.add_obsolete_paths(path);
+  for (const CheckpointEntry& obsolete : place.run->ObsoleteCheckpoints(place.stage)) {
+    response.add_obsolete_paths(obsolete.path);
+  }
   return response;
 }
 

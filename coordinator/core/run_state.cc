@@ -14,12 +14,18 @@ int32_t Covered(const StageState& stage) {
 
 }  // namespace
 
+bool IsFinal(v1::RunState state) {
+  return state == v1::RUN_STATE_STOPPED || state == v1::RUN_STATE_SUCCEEDED || state == v1::RUN_STATE_FAILED;
+}
+
 RunState::RunState(const v1::RunCreated& record, absl::Time time)
     : spec_(record.spec()),
       source_sha256_(record.source_sha256().begin(), record.source_sha256().end()),
       output_dir_(record.output_dir()),
       create_time_(time),
-      stages_(static_cast<size_t>(record.spec().stages_size())) {}
+      stages_(static_cast<size_t>(record.spec().stages_size())) {
+  for (int i = 0; i < stage_count(); ++i) stages_[static_cast<size_t>(i)].steps_total = StepsTotal(spec_.stages(i));
+}
 
 void RunState::ApplyState(const v1::RunStateChanged& record, absl::Time time) {
   // The time of the record before is no substitute: the coordinator may have been down in between.
@@ -58,7 +64,8 @@ void RunState::ApplyStep(const v1::StepRecorded& record, absl::Time time) {
   stage.steps_done = std::max(stage.steps_done, record.step());
   if (running_since_.has_value()) running_since_ = time;
   running_time_ = absl::Seconds(record.running_seconds());
-  for (const auto& [name, value] : record.metrics()) latest_metrics_[name] = value;
+  if (record.steps_total() > 0) stage.steps_total = record.steps_total();
+  NoteMetrics(record.metrics(), &stage);
   if (stage.finish_step < 0 && BudgetUsedUp(time)) stage.finish_step = record.step();
   ForgetCoveredSteps(stage);
 }
@@ -76,7 +83,14 @@ void RunState::ApplyEvaluation(const v1::EvaluationRecorded& record) {
   StageState& stage = Stage(record.stage());
   stage.evaluations[record.step()] = Metrics(record.metrics().begin(), record.metrics().end());
   stage.evaluation_groups.erase(record.step());
-  for (const auto& [name, value] : record.metrics()) latest_metrics_[name] = value;
+  NoteMetrics(record.metrics(), &stage);
+}
+
+void RunState::NoteMetrics(const google::protobuf::Map<std::string, double>& metrics, StageState* stage) {
+  for (const auto& [name, value] : metrics) {
+    stage->latest_metrics[name] = value;
+    latest_metrics_[name] = value;
+  }
 }
 
 void RunState::ApplyStageFinished(const v1::StageFinished& record) {
@@ -128,9 +142,7 @@ bool RunState::IsActive() const {
   return state_ == v1::RUN_STATE_RUNNING || state_ == v1::RUN_STATE_PAUSED || state_ == v1::RUN_STATE_STOPPING;
 }
 
-bool RunState::HasEnded() const {
-  return state_ == v1::RUN_STATE_STOPPED || state_ == v1::RUN_STATE_SUCCEEDED || state_ == v1::RUN_STATE_FAILED;
-}
+bool RunState::HasEnded() const { return IsFinal(state_); }
 
 std::string RunState::PublishedHash(int64_t number) const {
   const auto it = versions_.find(number);
@@ -241,14 +253,31 @@ const CheckpointEntry* RunState::BestCheckpoint(int index) const {
   return best;
 }
 
-std::vector<std::string> RunState::ObsoleteCheckpoints(int index) const {
+CheckpointEntry RunState::Result(int index) const {
+  const StageState& state = stage(index);
+  if (state.finished) return {state.final_step, state.final_path, state.final_root_hash};
+  const v1::PeriodicEvalSpec* periodic = PeriodicEvaluation(spec_.stages(index));
+  const CheckpointEntry* best = periodic != nullptr && periodic->keep_best() ? BestCheckpoint(index) : nullptr;
+  if (best == nullptr) best = NewestCheckpoint(index);
+  return best == nullptr ? CheckpointEntry() : *best;
+}
+
+std::vector<CheckpointEntry> RunState::KeptCheckpoints(int index) const {
+  std::vector<CheckpointEntry> kept = stage(index).checkpoints;
+  for (const CheckpointEntry& obsolete : ObsoleteCheckpoints(index)) {
+    std::erase_if(kept, [&](const CheckpointEntry& c) { return c.step == obsolete.step; });
+  }
+  return kept;
+}
+
+std::vector<CheckpointEntry> RunState::ObsoleteCheckpoints(int index) const {
   const StageState& state = stage(index);
   const v1::StageSpec& spec = spec_.stages(index);
   const v1::PeriodicEvalSpec* periodic = PeriodicEvaluation(spec);
   const bool keep_best = periodic != nullptr && periodic->keep_best();
   const CheckpointEntry* best = keep_best ? BestCheckpoint(index) : nullptr;
   const size_t keep_last = static_cast<size_t>(std::max(spec_.checkpoints().keep_last(), 1));
-  std::vector<std::string> obsolete;
+  std::vector<CheckpointEntry> obsolete;
   for (size_t i = 0; i < state.checkpoints.size(); ++i) {
     const CheckpointEntry& checkpoint = state.checkpoints[i];
     if (i + keep_last >= state.checkpoints.size() || &checkpoint == best) continue;
@@ -256,7 +285,7 @@ std::vector<std::string> RunState::ObsoleteCheckpoints(int index) const {
     const bool awaits_evaluation = keep_best && checkpoint.step >= state.published_step &&
                                    EvaluationDue(spec, checkpoint.step, state.finish_step) &&
                                    !state.evaluations.contains(checkpoint.step);
-    if (!awaits_evaluation) obsolete.push_back(checkpoint.path);
+    if (!awaits_evaluation) obsolete.push_back(checkpoint);
   }
   return obsolete;
 }

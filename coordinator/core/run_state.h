@@ -18,6 +18,9 @@
 
 namespace hone::coordinator {
 
+// SUCCEEDED, FAILED or STOPPED: nothing happens any more unless it is resumed.
+bool IsFinal(v1::RunState state);
+
 // Where a record lies in the journal: [begin, end).
 struct RecordSpan {
   int64_t begin = 0;
@@ -44,6 +47,7 @@ struct StageState {
   std::string final_path;  // training: final checkpoint; export: the folder
   std::string final_root_hash;
   int32_t final_step = 0;       // the step that final_path contains
+  int32_t steps_total = 0;      // 0: not known (yet)
   int32_t steps_done = 0;       // steps reported; once finished, the steps that used up version numbers
   int32_t finish_step = -1;     // the step whose report used up the budget
   int32_t published_step = -1;  // by the last VersionPublished
@@ -56,6 +60,7 @@ struct StageState {
   std::map<int32_t, absl::Time> train_published;   // publication of the version that made step's groups
   std::map<int32_t, absl::Time> train_last_group;  // arrival of step's last group
   std::map<int32_t, Metrics> evaluations;          // figures by step
+  Metrics latest_metrics;                          // of its steps and evaluations, of each name the newest
   std::vector<CheckpointEntry> checkpoints;        // by rising step; one for each step
 };
 
@@ -88,6 +93,7 @@ class RunState {
   const std::string& error() const { return error_; }
   absl::Time create_time() const { return create_time_; }
   absl::Time end_time() const { return end_time_; }  // InfinitePast while it has not ended
+  // Of each name the newest, whichever stage it is of.
   const Metrics& latest_metrics() const { return latest_metrics_; }
   const StageState& stage(int index) const { return stages_[static_cast<size_t>(index)]; }
   int stage_count() const { return static_cast<int>(stages_.size()); }
@@ -113,14 +119,19 @@ class RunState {
   int32_t CoveredStep(int index) const;
   // Newest durable checkpoint of the stage; nullptr where none.
   const CheckpointEntry* NewestCheckpoint(int index) const;
+  // What a later stage starts from, as far as it is known: `path` is empty where there is nothing yet.
+  CheckpointEntry Result(int index) const;
   // The checkpoint with the highest pass@1 (ties: the earliest); nullptr where none was evaluated and kept.
   const CheckpointEntry* BestCheckpoint(int index) const;
-  // Folders of the stage that retention does not need: all but the newest `keep_last`, the best (where the stage keeps
-  // it), the final one, and those that an evaluation may still make the best.
-  std::vector<std::string> ObsoleteCheckpoints(int index) const;
+  // Checkpoints of the stage that retention does not need: all but the newest `keep_last`, the best (where the stage
+  // keeps it), the final one, and those that an evaluation may still make the best.
+  std::vector<CheckpointEntry> ObsoleteCheckpoints(int index) const;
+  // The others, by rising step.
+  std::vector<CheckpointEntry> KeptCheckpoints(int index) const;
 
  private:
   StageState& Stage(const std::string& stage);
+  void NoteMetrics(const google::protobuf::Map<std::string, double>& metrics, StageState* stage);
   void ForgetCoveredSteps(StageState& stage);
   int OriginStage(int index) const;  // -1: a root
   v1::WeightsOrigin RootOrigin(int index) const;

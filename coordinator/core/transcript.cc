@@ -84,6 +84,13 @@ std::string DescribeRunState(const v1::Run& run) {
   for (const v1::StageProgress& stage : run.stages()) {
     text += " | " + stage.name() + " " + std::to_string(stage.steps_done()) + "/" +
             std::to_string(stage.steps_total()) + (stage.finished() ? " finished" : "");
+    if (stage.evaluation_prompts() > 0) {
+      text +=
+          " evaluated " + std::to_string(stage.evaluated_prompts()) + "/" + std::to_string(stage.evaluation_prompts());
+    }
+    if (!stage.checkpoints().empty()) text += ", kept";
+    for (const v1::Checkpoint& checkpoint : stage.checkpoints()) text += " " + std::to_string(checkpoint.step());
+    if (!stage.result_path().empty()) text += ", result " + stage.result_path();
   }
   return text + (run.error().empty() ? "" : " | error: " + run.error()) + "\n";
 }
@@ -464,6 +471,7 @@ std::string Transcript::Learner(const std::string& command, const Arguments& arg
   request.set_run(session.work.run());
   request.set_stage(session.Stage());
   request.set_step(step);
+  request.set_steps_total(arguments.Int("total", 0));
   return directive(core_->ReportStep(request, now_));
 }
 

@@ -138,15 +138,13 @@ absl::Status Coordinator::WatchRun(const v1::WatchRunRequest& request, const Can
     v1::Run comparable = response.run();
     comparable.clear_running_seconds();
     comparable.clear_latest_metrics();
+    for (v1::StageProgress& stage : *comparable.mutable_stages()) stage.clear_latest_metrics();
     const std::string text = comparable.SerializeAsString();
     if (text != last_sent || response.new_metrics_size() > 0) {
       if (!send(response)) return absl::OkStatus();
       last_sent = text;
     }
-    const v1::RunState state = response.run().state();
-    const bool ended =
-        state == v1::RUN_STATE_SUCCEEDED || state == v1::RUN_STATE_FAILED || state == v1::RUN_STATE_STOPPED;
-    if (ended && caught_up && metrics.empty()) return absl::OkStatus();
+    if (IsFinal(response.run().state()) && caught_up && metrics.empty()) return absl::OkStatus();
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, absl::ToChronoNanoseconds(kWatchInterval), [&] { return closing_.load(); });
     changed_.wait_for(lock, std::chrono::seconds(1), [&] { return closing_.load() || change_count_ != seen; });

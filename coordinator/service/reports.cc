@@ -11,6 +11,7 @@
 #include "base/logging.h"
 #include "base/status.h"
 #include "coordinator/core/record_time.h"
+#include "coordinator/core/run_state.h"
 #include "coordinator/core/stage_plan.h"
 #include "coordinator/report/run_reporter.h"
 #include "coordinator/run_config/resolve.h"
@@ -105,11 +106,9 @@ void Reports::CountLosses(const v1::GroupRecorded& e, RunReport* report) {
 absl::Status Reports::Feed(const v1::JournalRecord& record, RunReport* report) {
   switch (record.event_case()) {
     case v1::JournalRecord::kRunStateChanged: {
-      const v1::RunState state = record.run_state_changed().state();
-      report->standing.state = LowerState(state);
+      report->standing.state = LowerState(record.run_state_changed().state());
       report->standing.error = record.run_state_changed().error();
-      report->ended =
-          state == v1::RUN_STATE_SUCCEEDED || state == v1::RUN_STATE_FAILED || state == v1::RUN_STATE_STOPPED;
+      report->ended = IsFinal(record.run_state_changed().state());
       report->written = absl::InfinitePast();
       break;
     }
