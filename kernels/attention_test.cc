@@ -75,6 +75,12 @@ struct Batch {
 
 using AttentionTest = testing::OnEveryPath;
 
+std::vector<PackedSegment> WholeSequences(std::span<const int64_t> starts) {
+  std::vector<PackedSegment> segments;
+  for (size_t s = 0; s + 1 < starts.size(); ++s) segments.push_back({starts[s], starts[s + 1] - starts[s], -1});
+  return segments;
+}
+
 const Model kModels[] = {{1, 1, 2, DType::kF32},   {4, 4, 32, DType::kF32},  {9, 3, 64, DType::kBf16},
                          {6, 2, 10, DType::kBf16}, {14, 2, 16, DType::kF32}, {32, 1, 8, DType::kBf16},
                          {3, 1, 100, DType::kF32}, {2, 2, 80, DType::kBf16}};
@@ -181,7 +187,7 @@ TEST_P(AttentionTest, BackwardMatchesTheReference) {
         edv(dv);
     AttentionBackward(*Context(), model.dtype, model.heads, model.kv_heads, model.head_dim, model.scale(),
                       batch.q.data(), model.q_width(), batch.k.data(), batch.v.data(), model.kv_width(), o.data(),
-                      lse.data(), d_o.data(), batch.starts, dq.data(), dk.data(), dv.data());
+                      lse.data(), d_o.data(), WholeSequences(batch.starts), dq.data(), dk.data(), dv.data());
     reference::AttentionBackward(model.dtype, model.heads, model.kv_heads, model.head_dim, model.scale(),
                                  batch.q.data(), model.q_width(), batch.k.data(), batch.v.data(), model.kv_width(),
                                  d_o.data(), batch.starts, edq.data(), edk.data(), edv.data());
@@ -212,7 +218,7 @@ TEST_P(AttentionTest, BackwardIsTheSameForAnyThreadCountAndBatch) {
     auto run = [&](std::span<const int64_t> starts) {
       AttentionBackward(*ctx, model.dtype, model.heads, model.kv_heads, model.head_dim, model.scale(), batch.q.data(),
                         model.q_width(), batch.k.data(), batch.v.data(), model.kv_width(), o.data(), lse.data(),
-                        d_o.data(), starts, dq.data(), dk.data(), dv.data());
+                        d_o.data(), WholeSequences(starts), dq.data(), dk.data(), dv.data());
     };
     if (threads < 3) {
       run(batch.starts);
@@ -225,6 +231,91 @@ TEST_P(AttentionTest, BackwardIsTheSameForAnyThreadCountAndBatch) {
     }
     EXPECT_TRUE(SameBits(dq, first_dq, model.head_dim));
     EXPECT_TRUE(SameBits(dk, first_dk, model.head_dim));
+  }
+}
+
+// A prefix that several segments follow: what the reference says of each sequence written out in full, the prefix's
+// gradients summed. `queries` [T, H E] are those of the segments' own rows.
+struct SharedBatch {
+  SharedBatch(const Model& model, int64_t prefix, const std::vector<int64_t>& counts)
+      : written_out(model, Lengths(prefix, counts), 16) {
+    const int64_t q = model.q_width(), kv = model.kv_width();
+    segments.push_back({0, prefix, -1});
+    for (size_t s = 1; s + 1 < written_out.starts.size(); ++s) {
+      const int64_t row = written_out.starts[s];
+      std::copy_n(written_out.q.begin(), prefix * q, written_out.q.begin() + row * q);
+      std::copy_n(written_out.k.begin(), prefix * kv, written_out.k.begin() + row * kv);
+      std::copy_n(written_out.v.begin(), prefix * kv, written_out.v.begin() + row * kv);
+      segments.push_back({segments.back().row + segments.back().count, counts[s - 1], 0});
+    }
+    rows = segments.back().row + segments.back().count;
+  }
+  static std::vector<int64_t> Lengths(int64_t prefix, const std::vector<int64_t>& counts) {
+    std::vector<int64_t> lengths = {prefix};
+    for (const int64_t count : counts) lengths.push_back(prefix + count);
+    return lengths;
+  }
+  // Rows of each segment, of `width` floats, from where its sequence is written out.
+  std::vector<float> Packed(const std::vector<float>& x, int64_t width) const {
+    std::vector<float> packed;
+    for (size_t s = 0; s < segments.size(); ++s) {
+      const int64_t row = written_out.starts[s + 1] - segments[s].count;
+      packed.insert(packed.end(), x.begin() + row * width, x.begin() + (row + segments[s].count) * width);
+    }
+    return packed;
+  }
+  Batch written_out;
+  std::vector<PackedSegment> segments;
+  int64_t rows = 0;
+};
+
+TEST_P(AttentionTest, BackwardOfASharedPrefixIsTheSumOverItsFollowers) {
+  for (const Model& model : kModels) {
+    for (const int64_t prefix : {5, 16, 70}) {
+      SharedBatch shared(model, prefix, {1, 33, 0, 20});
+      Batch& full = shared.written_out;
+      const int64_t q_width = model.q_width(), kv_width = model.kv_width();
+      std::vector<float> o, lse;
+      full.Run(*Context(), 1000, &o, &lse);
+      auto d_o = Normal(9, full.rows() * q_width);
+      for (size_t s = 1; s < shared.segments.size(); ++s) {
+        std::fill_n(d_o.begin() + full.starts[s] * q_width, prefix * q_width, 0.0f);
+      }
+      std::vector<float> edq(full.q.size()), edk(full.k.size()), edv(full.v.size());
+      reference::AttentionBackward(model.dtype, model.heads, model.kv_heads, model.head_dim, model.scale(),
+                                   full.q.data(), q_width, full.k.data(), full.v.data(), kv_width, d_o.data(),
+                                   full.starts, edq.data(), edk.data(), edv.data());
+      for (size_t s = 1; s < shared.segments.size(); ++s) {
+        for (int64_t i = 0; i < prefix * kv_width; ++i) {
+          edk[static_cast<size_t>(i)] += edk[static_cast<size_t>(full.starts[s] * kv_width + i)];
+          edv[static_cast<size_t>(i)] += edv[static_cast<size_t>(full.starts[s] * kv_width + i)];
+        }
+      }
+      const auto q = shared.Packed(full.q, q_width), k = shared.Packed(full.k, kv_width),
+                 v = shared.Packed(full.v, kv_width), packed_o = shared.Packed(o, q_width),
+                 packed_lse = shared.Packed(lse, model.heads), packed_d_o = shared.Packed(d_o, q_width);
+      std::vector<float> first_dk;
+      for (const int threads : {1, 3}) {
+        std::vector<float> dq(q.size(), kNan), dk(k.size(), kNan), dv(v.size(), kNan);
+        AttentionBackward(*Context(threads), model.dtype, model.heads, model.kv_heads, model.head_dim, model.scale(),
+                          q.data(), q_width, k.data(), v.data(), kv_width, packed_o.data(), packed_lse.data(),
+                          packed_d_o.data(), shared.segments, dq.data(), dk.data(), dv.data());
+        const double fp32 = ForwardTolerance(model, 5 * 103) * 2 * model.head_dim * (model.heads / model.kv_heads);
+        const bool rounded = GetParam() == IsaPath::kAmxBf16 && model.dtype == DType::kBf16;
+        const auto check = [&](const std::vector<float>& actual, const std::vector<float>& expected) {
+          double largest = 0;
+          for (float x : expected) largest = std::max(largest, std::fabs(double{x}));
+          EXPECT_TRUE(Near(actual, expected, rounded ? fp32 + 0x1p-7 * largest : fp32, 0, model.head_dim))
+              << "E " << model.head_dim << ", prefix " << prefix;
+        };
+        check(dq, shared.Packed(edq, q_width));
+        check(dk, shared.Packed(edk, kv_width));
+        check(dv, shared.Packed(edv, kv_width));
+        if (first_dk.empty()) first_dk = dk;
+        EXPECT_TRUE(SameBits(dk, first_dk, model.head_dim)) << threads << " threads";
+      }
+      if (::testing::Test::HasFailure()) return;
+    }
   }
 }
 

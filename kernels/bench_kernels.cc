@@ -169,12 +169,12 @@ void Attentions(Bench& bench, const KernelContext& ctx, DType dtype, int heads, 
   std::iota(pages.begin(), pages.end(), 0);
   std::vector<std::byte> memory(pages.size() * layout.page_bytes());
   std::vector<AttentionSequence> all, last;
-  std::vector<int64_t> starts = {0};
+  std::vector<PackedSegment> segments;
   for (int64_t s = 0; s < sequences; ++s) {
     const auto count = static_cast<int32_t>(length);
     all.push_back({s * length, count, 0, &pages[static_cast<size_t>(s * pages_each)]});
     last.push_back({s * length, 1, count - 1, &pages[static_cast<size_t>(s * pages_each)]});
-    starts.push_back((s + 1) * length);
+    segments.push_back({s * length, length, -1});
   }
   std::vector<float> o(q.size()), lse(static_cast<size_t>(rows * heads)), dq(q.size()), dk(k.size()), dv(v.size());
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
@@ -192,7 +192,7 @@ void Attentions(Bench& bench, const KernelContext& ctx, DType dtype, int heads, 
   Attention(ctx, layout, heads, scale, q.data(), q_width, all, memory.data(), o.data(), lse.data());
   bench.Run("attention backward " + shape, 10e-9 * pairs * head_dim, "GFLOP/s", 0, [&] {
     AttentionBackward(ctx, dtype, heads, kv_heads, head_dim, scale, q.data(), q_width, k.data(), v.data(), kv_width,
-                      o.data(), lse.data(), q.data(), starts, dq.data(), dk.data(), dv.data());
+                      o.data(), lse.data(), q.data(), segments, dq.data(), dk.data(), dv.data());
   });
 }
 

@@ -167,12 +167,22 @@ void KvWrite(const KernelContext& ctx, const KvLayout& layout, const float* k, c
 void Attention(const KernelContext& ctx, const KvLayout& layout, int heads, float scale, const float* q, int64_t ldq,
                std::span<const AttentionSequence> sequences, const std::byte* base, float* o, float* log_sum_exp);
 
-// Gradients for whole sequences from position 0 (sequence s = rows [starts[s], starts[s+1])): q, k, v as given to the
-// forward pass (fp32, rounded here to `dtype` as the forward pass did), o, log_sum_exp, d_o [T, H, E] -> dq, dk, dv
-// (overwritten). k, v, dk, dv [T, K, E]; row strides ldq (q and dq), ldkv (k, v, dk, dv).
+// `count` consecutive rows of a packed batch, from `row` on: the tokens of a sequence that come after those of segment
+// `prefix`, or from its first one on where prefix is -1. A prefix is an earlier segment that has none itself; several
+// segments may share it (a group's prompt).
+struct PackedSegment {
+  int64_t row = 0;
+  int64_t count = 0;
+  int32_t prefix = -1;
+};
+
+// Gradients for the whole sequences that `segments` make: q, k, v as given to the forward pass (fp32, rounded here to
+// `dtype` as the forward pass did), o, log_sum_exp, d_o [T, H, E] -> dq, dk, dv (overwritten). k, v, dk, dv [T, K, E];
+// row strides ldq (q and dq), ldkv (k, v, dk, dv). A shared prefix's dk and dv are those of its own queries, plus those
+// of each segment that follows it, in the order of the segments.
 void AttentionBackward(const KernelContext& ctx, DType dtype, int heads, int kv_heads, int head_dim, float scale,
                        const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, const float* o,
-                       const float* log_sum_exp, const float* d_o, std::span<const int64_t> starts, float* dq,
+                       const float* log_sum_exp, const float* d_o, std::span<const PackedSegment> segments, float* dq,
                        float* dk, float* dv);
 size_t AttentionBackwardScratchBytes(int64_t tokens, int head_dim);  // of each thread; tokens: of the longest sequence
 

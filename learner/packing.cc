@@ -1,43 +1,108 @@
 #include "learner/packing.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/check.h"
 
 namespace hone::learner {
 namespace {
 
-void Append(const TrainingSequence& sequence, int32_t index, MicroBatch* batch) {
-  model::PackedSequences& packed = batch->packed;
-  const size_t fed = sequence.tokens.size() - 1;
-  const size_t first_row = packed.tokens.size();
-  packed.tokens.insert(packed.tokens.end(), sequence.tokens.begin(), sequence.tokens.end() - 1);
-  packed.targets.resize(first_row + fed, -1);
-  int32_t previous = 0;
-  for (const int32_t position : sequence.targets) {
-    HONE_CHECK(position > previous && static_cast<size_t>(position) <= fed) << "target position " << position;
-    packed.targets[first_row + static_cast<size_t>(position) - 1] = sequence.tokens[static_cast<size_t>(position)];
-    previous = position;
-  }
-  packed.starts.push_back(static_cast<int64_t>(packed.tokens.size()));
-  batch->members.push_back(index);
-  batch->target_count += static_cast<int64_t>(sequence.targets.size());
+int64_t FedTokens(const TrainingSequence& sequence) { return static_cast<int64_t>(sequence.tokens.size()) - 1; }
+
+bool IsTrained(const TrainingSequence& sequence) { return !sequence.targets.empty() && sequence.tokens.size() >= 2; }
+
+// Rows before the one that predicts the first target: no two sequences need different targets of them.
+int64_t RowsBeforeTargets(const TrainingSequence& sequence) { return int64_t{sequence.targets.front()} - 1; }
+
+// Tokens that both begin with and may share.
+int64_t SharedTokens(const TrainingSequence& a, const TrainingSequence& b) {
+  if (a.group < 0 || a.group != b.group) return 0;
+  const int64_t limit = std::min(RowsBeforeTargets(a), RowsBeforeTargets(b));
+  int64_t shared = 0;
+  while (shared < limit && a.tokens[static_cast<size_t>(shared)] == b.tokens[static_cast<size_t>(shared)]) ++shared;
+  return shared >= kLeastSharedTokens ? shared : 0;
 }
+
+// Fills one micro-batch.
+class Packer {
+ public:
+  explicit Packer(MicroBatch* batch) : batch_(batch) { batch_->packed.starts.push_back(0); }
+
+  int64_t rows() const { return batch_->packed.starts.back(); }
+  // Rows that `sequence` would add.
+  int64_t RowsOf(const TrainingSequence& sequence) const { return FedTokens(sequence) - SharedWith(sequence); }
+
+  // `next`: the sequence that comes after it, or null. It may open a shared prefix with that.
+  void Add(const TrainingSequence& sequence, int32_t index, const TrainingSequence* next) {
+    int64_t shared = SharedWith(sequence);
+    if (shared == 0) {
+      shared = next == nullptr ? 0 : SharedTokens(sequence, *next);
+      prefix_ = -1;
+      if (shared > 0) {
+        first_ = &sequence;
+        prefix_rows_ = shared;
+        prefix_ = AddSegment(sequence, 0, shared, -1);
+      }
+    }
+    const int32_t segment = AddSegment(sequence, shared, FedTokens(sequence), shared > 0 ? prefix_ : -1);
+    AddTargets(sequence, shared, batch_->packed.starts[static_cast<size_t>(segment)]);
+    batch_->members.push_back(index);
+    batch_->target_count += static_cast<int64_t>(sequence.targets.size());
+    batch_->fed_tokens += FedTokens(sequence);
+  }
+
+ private:
+  // Tokens of the open prefix where the sequence has all of them; else 0.
+  int64_t SharedWith(const TrainingSequence& sequence) const {
+    if (prefix_ < 0) return 0;
+    return SharedTokens(*first_, sequence) >= prefix_rows_ ? prefix_rows_ : 0;
+  }
+
+  int32_t AddSegment(const TrainingSequence& sequence, int64_t begin, int64_t end, int32_t prefix) {
+    model::PackedSequences& packed = batch_->packed;
+    packed.tokens.insert(packed.tokens.end(), sequence.tokens.begin() + begin, sequence.tokens.begin() + end);
+    packed.targets.resize(packed.tokens.size(), -1);
+    packed.starts.push_back(static_cast<int64_t>(packed.tokens.size()));
+    packed.prefixes.push_back(prefix);
+    return static_cast<int32_t>(packed.prefixes.size()) - 1;
+  }
+
+  // Into the segment that begins at `first_row` with the token at `position`.
+  void AddTargets(const TrainingSequence& sequence, int64_t position, int64_t first_row) {
+    int32_t previous = 0;
+    for (const int32_t target : sequence.targets) {
+      HONE_CHECK(target > previous && target <= FedTokens(sequence)) << "target position " << target;
+      batch_->packed.targets[static_cast<size_t>(first_row + target - 1 - position)] =
+          sequence.tokens[static_cast<size_t>(target)];
+      previous = target;
+    }
+  }
+
+  MicroBatch* batch_;
+  const TrainingSequence* first_ = nullptr;  // the sequence that the open prefix was taken from
+  int32_t prefix_ = -1;                      // its segment; -1: none is open
+  int64_t prefix_rows_ = 0;
+};
 
 }  // namespace
 
 std::vector<MicroBatch> PackMicroBatches(std::span<const TrainingSequence> sequences, std::span<const int32_t> order,
                                          int64_t token_budget) {
-  std::vector<MicroBatch> batches;
+  std::vector<int32_t> trained;
   for (const int32_t index : order) {
-    const TrainingSequence& sequence = sequences[static_cast<size_t>(index)];
-    if (sequence.targets.empty() || sequence.tokens.size() < 2) continue;
-    const int64_t fed = static_cast<int64_t>(sequence.tokens.size()) - 1;
-    if (batches.empty() || batches.back().packed.starts.back() + fed > token_budget) {
+    if (IsTrained(sequences[static_cast<size_t>(index)])) trained.push_back(index);
+  }
+  std::vector<MicroBatch> batches;
+  std::optional<Packer> packer;  // of the last one
+  for (size_t i = 0; i < trained.size(); ++i) {
+    const TrainingSequence& sequence = sequences[static_cast<size_t>(trained[i])];
+    if (!packer.has_value() || packer->rows() + packer->RowsOf(sequence) > token_budget) {
       batches.emplace_back();
-      batches.back().packed.starts.push_back(0);
+      packer.emplace(&batches.back());
     }
-    Append(sequence, index, &batches.back());
+    packer->Add(sequence, trained[i],
+                i + 1 < trained.size() ? &sequences[static_cast<size_t>(trained[i + 1])] : nullptr);
   }
   return batches;
 }

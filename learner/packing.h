@@ -14,6 +14,8 @@ struct TrainingSequence {
   std::vector<int32_t> tokens;  // prompt and completion
   // Ascending positions p >= 1 in `tokens` whose log-prob given tokens[0, p) is wanted.
   std::vector<int32_t> targets;
+  // Sequences of one group that follow one another share the rows of the tokens that they begin with; -1: of none.
+  int32_t group = -1;
 };
 
 // Some sequences as one batch for TrainingModel. The last token of a sequence predicts nothing and is not fed.
@@ -22,11 +24,18 @@ struct MicroBatch {
   model::PackedSequences packed;
   std::vector<int32_t> members;  // indices into the sequences given
   int64_t target_count = 0;
+  int64_t fed_tokens = 0;  // of the members, each counted whole; packed.tokens holds what is shared once
 };
+
+// Fewer tokens in common are not worth a segment of their own.
+inline constexpr int64_t kLeastSharedTokens = 16;
 
 // Takes `order` (indices into `sequences`) from the front and opens a new micro-batch where the next sequence would
 // exceed `token_budget`; a longer one stands alone. Sequences without targets, or with fewer than two tokens, are left
-// out. The cut depends on lengths and budget alone, so the bits of the gradients depend on data and run spec alone.
+// out. Where the next sequences are of one group, the tokens that they have in common, up to the row of the first
+// target of any, are a segment that the rest of each follows (architecture, 'Order': gradients of a shared prompt are
+// summed in sample order). The cut depends on the sequences and the budget alone, so the bits of the gradients depend
+// on data and run spec alone.
 std::vector<MicroBatch> PackMicroBatches(std::span<const TrainingSequence> sequences, std::span<const int32_t> order,
                                          int64_t token_budget);
 

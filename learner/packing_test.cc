@@ -38,6 +38,69 @@ TEST(Packing, SequencesWithoutTargetsAreLeftOut) {
   EXPECT_TRUE(PackMicroBatches(sequences, std::vector<int32_t>{0, 1, 2}, 8).empty());
 }
 
+// A group of samples with a prompt of `prompt` tokens.
+std::vector<TrainingSequence> Group(int32_t group, int prompt, const std::vector<int>& completions) {
+  std::vector<TrainingSequence> sequences;
+  for (const int completion : completions) {
+    TrainingSequence sequence;
+    sequence.group = group;
+    for (int i = 0; i < prompt; ++i) sequence.tokens.push_back(1000 * (group + 1) + i);
+    for (int i = 0; i < completion; ++i) {
+      sequence.targets.push_back(static_cast<int32_t>(sequence.tokens.size()));
+      sequence.tokens.push_back(static_cast<int32_t>(sequences.size()) * 10 + i);
+    }
+    sequences.push_back(std::move(sequence));
+  }
+  return sequences;
+}
+
+TEST(Packing, AGroupSharesTheRowsOfItsPromptButTheLast) {
+  const std::vector<TrainingSequence> sequences = Group(0, 20, {2, 3});
+  const std::vector<MicroBatch> batches = PackMicroBatches(sequences, std::vector<int32_t>{0, 1}, 100);
+  ASSERT_EQ(batches.size(), 1u);
+  const model::PackedSequences& packed = batches[0].packed;
+  // The prompt's last token predicts each sample's first: it is in each.
+  EXPECT_EQ(packed.starts, (std::vector<int64_t>{0, 19, 21, 24}));
+  EXPECT_EQ(packed.prefixes, (std::vector<int32_t>{-1, 0, 0}));
+  EXPECT_EQ((std::vector<int32_t>(packed.tokens.begin() + 18, packed.tokens.end())),
+            (std::vector<int32_t>{1018, 1019, 0, 1019, 10, 11}));
+  EXPECT_EQ((std::vector<int32_t>(packed.targets.begin() + 18, packed.targets.end())),
+            (std::vector<int32_t>{-1, 0, 1, 10, 11, 12}));
+  EXPECT_EQ(batches[0].target_count, 5);
+  EXPECT_EQ(batches[0].fed_tokens, 21 + 22);
+}
+
+TEST(Packing, OnlyNeighboursOfOneGroupWithALongBeginningShare) {
+  const auto prefixes = [](const std::vector<TrainingSequence>& sequences, const std::vector<int32_t>& order) {
+    return PackMicroBatches(sequences, order, 1000).front().packed.prefixes;
+  };
+  EXPECT_EQ(prefixes(Group(0, 17, {1, 1}), {0, 1}), (std::vector<int32_t>{-1, 0, 0}));
+  EXPECT_EQ(prefixes(Group(0, 16, {1, 1}), {0, 1}), (std::vector<int32_t>{-1, -1})) << "15 rows are too few";
+  EXPECT_EQ(prefixes(Group(0, 30, {1}), {0}), (std::vector<int32_t>{-1})) << "nobody to share with";
+  EXPECT_EQ(prefixes(Group(-1, 30, {1, 1}), {0, 1}), (std::vector<int32_t>{-1, -1})) << "no groups";
+  // Two groups, one after another; and a sample between them that begins otherwise.
+  std::vector<TrainingSequence> mixed = Group(0, 30, {1, 1, 1});
+  const std::vector<TrainingSequence> second = Group(1, 30, {2, 2});
+  mixed.insert(mixed.end(), second.begin(), second.end());
+  EXPECT_EQ(prefixes(mixed, {0, 1, 2, 3, 4}), (std::vector<int32_t>{-1, 0, 0, 0, -1, 4, 4}));
+  mixed[2].tokens[3] = 7;
+  EXPECT_EQ(prefixes(mixed, {0, 1, 2, 3, 4}), (std::vector<int32_t>{-1, 0, 0, -1, -1, 4, 4}));
+  // A target inside of the prompt (an earlier turn) bounds what can be shared.
+  mixed[1].targets.insert(mixed[1].targets.begin(), 21);
+  EXPECT_EQ(PackMicroBatches(mixed, std::vector<int32_t>{0, 1}, 1000).front().packed.starts,
+            (std::vector<int64_t>{0, 20, 30, 40}));
+}
+
+TEST(Packing, TheBudgetCountsSharedRowsOnce) {
+  const std::vector<TrainingSequence> sequences = Group(0, 101, {10, 10, 10, 10});
+  // 100 shared rows, 10 of each sample.
+  const std::vector<MicroBatch> batches = PackMicroBatches(sequences, std::vector<int32_t>{0, 1, 2, 3}, 125);
+  ASSERT_EQ(batches.size(), 2u);
+  EXPECT_EQ(batches[0].packed.starts, (std::vector<int64_t>{0, 100, 110, 120}));
+  EXPECT_EQ(batches[1].packed.starts, (std::vector<int64_t>{0, 100, 110, 120}));
+  EXPECT_EQ(batches[1].members, (std::vector<int32_t>{2, 3}));
+}
+
 TEST(Packing, BudgetFollowsTheModel) {
   EXPECT_EQ(MicroBatchTokenBudget(1 << 20), 2048);
   EXPECT_EQ(MicroBatchTokenBudget(1), 16384);

@@ -97,6 +97,7 @@ absl::Status AddGroup(const v1::Group& group, const RlOptions& options, const Li
     sample.advantage = advantages.advantages[static_cast<size_t>(i)];
     sample.in_loss = advantages.scored[static_cast<size_t>(i)] && !cut_off && !empty;
     sample.group = batch->group_count;
+    sequence.group = batch->group_count;
     batch->sequences.push_back(std::move(sequence));
     batch->samples.push_back(std::move(sample));
   }

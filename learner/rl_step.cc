@@ -53,7 +53,8 @@ struct RlStep::Totals {
   double ratio_max = 0;
   double gradient_norm = 0, learning_rate = 0;
   int updates = 0, skipped = 0;
-  int64_t fed_tokens = 0;  // through forward and backward
+  int64_t fed_tokens = 0;     // of the sequences that went through forward and backward
+  int64_t shared_tokens = 0;  // of these, in rows that another sequence of the group had already
   double train_seconds = 0, forward_seconds = 0;
 
   void AddEntropies(const std::vector<float>& entropies) {
@@ -144,7 +145,8 @@ void RlStep::Train(const RlBatch& batch, const Minibatch& minibatch, bool first,
     }
     LossGradient(batch, minibatch, micro, &values, totals);
     policy_->model().Backward(values, {}, policy_->gradients());
-    totals->fed_tokens += static_cast<int64_t>(micro.packed.tokens.size());
+    totals->fed_tokens += micro.fed_tokens;
+    totals->shared_tokens += micro.fed_tokens - static_cast<int64_t>(micro.packed.tokens.size());
   }
   const AdamW::StepResult result = policy_->Update(optimizer_step);
   totals->train_seconds += SecondsSince(start);
@@ -206,6 +208,7 @@ std::map<std::string, double> RlStep::Metrics(const RlBatch& batch, const Totals
       {"actor/updates", totals.updates},
       {"actor/skipped_updates", totals.skipped},
       {"train/tokens", static_cast<double>(totals.fed_tokens)},
+      {"train/shared_tokens", static_cast<double>(totals.shared_tokens)},
       {"train/seconds", totals.train_seconds},
       {"train/tokens_per_s", Ratio(static_cast<double>(totals.fed_tokens), totals.train_seconds)},
       {"train/loss_tokens", in_loss},

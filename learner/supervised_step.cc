@@ -16,7 +16,7 @@ std::map<std::string, double> SupervisedStep(Policy* policy, const std::vector<T
   int64_t loss_tokens = 0, fed_tokens = 0;
   for (const MicroBatch& micro : micro_batches) {
     loss_tokens += micro.target_count;
-    fed_tokens += static_cast<int64_t>(micro.packed.tokens.size());
+    fed_tokens += micro.fed_tokens;
   }
   policy->ZeroGradients();
   double negative_log_likelihood = 0, entropy = 0;

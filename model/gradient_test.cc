@@ -204,5 +204,63 @@ TEST(GradientTest, LogitsInChunks) {
   EXPECT_LT(RelativeError(together.data(), expected.data(), expected.size()), 1e-5);
 }
 
+// Sequences that begin alike, once written out and once with the rows of the beginning shared: the same log-probs bit
+// for bit, the same gradients but for the order of their sums.
+TEST(GradientTest, ASharedPrefixIsComputedOnce) {
+  const auto ctx = KernelContext::Create(2);
+  std::mt19937 random(17);
+  for (const NamedConfig& named : TinyConfigs(16, 4, 2, 6, 24, 64, 3)) {
+    for (const DType dtype : {DType::kF32, DType::kBf16}) {
+      for (const int prefix : {5, 16, 37}) {
+        SCOPED_TRACE(testing::Message() << named.name << ", prefix " << prefix);
+        const std::vector<int32_t> beginning = RandomTokens(&random, prefix, named.config.vocab_size);
+        std::vector<std::vector<int32_t>> whole;
+        PackedSequences shared;
+        shared.tokens = beginning;
+        shared.starts = {0, prefix};
+        shared.prefixes = {-1};
+        for (const int count : {2, 20, 33}) {
+          const std::vector<int32_t> rest = RandomTokens(&random, count, named.config.vocab_size);
+          whole.push_back(beginning);
+          whole.back().insert(whole.back().end(), rest.begin(), rest.end());
+          shared.tokens.insert(shared.tokens.end(), rest.begin(), rest.end());
+          shared.starts.push_back(static_cast<int64_t>(shared.tokens.size()));
+          shared.prefixes.push_back(0);
+        }
+        // Another sequence of its own, after those that share.
+        whole.push_back(RandomTokens(&random, 9, named.config.vocab_size));
+        shared.tokens.insert(shared.tokens.end(), whole.back().begin(), whole.back().end());
+        shared.starts.push_back(static_cast<int64_t>(shared.tokens.size()));
+        shared.prefixes.push_back(-1);
+        const PackedSequences written_out = Pack(whole, prefix);
+        shared.targets.assign(shared.tokens.size(), -1);
+        for (size_t s = 0; s < whole.size(); ++s) {
+          const int64_t end = written_out.starts[s + 1], shared_end = shared.starts[s + 2];
+          for (int64_t i = 1; i <= shared_end - shared.starts[s + 1]; ++i) {
+            shared.targets[shared_end - i] = written_out.targets[end - i];
+          }
+        }
+        const FlatTensor masters = LivelyParameters(named.config, 26);
+        ComputeWeights weights(*ctx, named.config, dtype, true);
+        weights.LoadAll(masters);
+        TrainingModel model(*ctx, weights);
+        std::uniform_real_distribution<float> weight(-1.0f, 1.0f);
+        std::vector<float> d_logprob, expected_logprobs, logprobs, entropies;
+        FlatTensor expected = ZeroGradients(named.config), actual = ZeroGradients(named.config);
+        model.Forward(written_out, kTemperature, true, &expected_logprobs, &entropies);
+        for (size_t i = 0; i < expected_logprobs.size(); ++i) d_logprob.push_back(weight(random));
+        model.Backward(d_logprob, {}, &expected);
+        model.Forward(shared, kTemperature, true, &logprobs, &entropies);
+        ASSERT_EQ(logprobs.size(), expected_logprobs.size());
+        ASSERT_EQ(std::memcmp(logprobs.data(), expected_logprobs.data(), logprobs.size() * sizeof(float)), 0);
+        model.Backward(d_logprob, {}, &actual);
+        const std::vector<double> judge(expected.data(), expected.data() + expected.size());
+        // With bf16 a row's gradient is rounded as an operand: before the sum over the sequences, or after it.
+        EXPECT_LT(RelativeError(actual.data(), judge.data(), judge.size()), dtype == DType::kF32 ? 1e-5 : 1e-2);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace hone::model

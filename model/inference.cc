@@ -103,7 +103,7 @@ void InferenceModel::Forward(std::span<const Chunk> chunks, std::span<const int6
   HONE_CHECK(sorted.empty() || (sorted.front() >= 0 && sorted.back() < rows));
   m.Reserve(rows, std::max<int64_t>(sorted.size(), 1));
 
-  LayerBatch batch{rows, m.positions.data(), m.sequences, cache->layout()};
+  LayerBatch batch{rows, m.positions.data(), m.sequences, m.sequences, cache->layout(), {}};
   LayerActivations a;
   a.x = a.middle = a.y = m.x.data();
   a.normed = m.normed.data();

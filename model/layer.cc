@@ -128,8 +128,7 @@ void RotateAndNormBackward(const ComputeWeights::Impl& weights, int layer, const
 
 // The attention half up to and without the input norm: d_attention [T, H E] -> d_qkv, and the gradients of q, k, v.
 void AttentionHalfBackward(const ComputeWeights::Impl& weights, int layer, const LayerBatch& batch,
-                           std::span<const int64_t> starts, const LayerActivations& a, const LayerScratch& scratch,
-                           const LayerGradients& gradients) {
+                           const LayerActivations& a, const LayerScratch& scratch, const LayerGradients& gradients) {
   const KernelContext& ctx = weights.ctx;
   const ModelConfig& config = weights.config;
   const Shape s(config);
@@ -142,7 +141,7 @@ void AttentionHalfBackward(const ComputeWeights::Impl& weights, int layer, const
   }
   kernels::AttentionBackward(ctx, weights.dtype, s.heads, s.kv_heads, config.head_dim, AttentionScale(config), rotated,
                              s.qkv_width, rotated + s.q_width, a.qkv + s.q_width + s.kv_width, s.qkv_width, a.attention,
-                             a.log_sum_exp, scratch.d_attention, starts, d_rotated, d_rotated + s.q_width,
+                             a.log_sum_exp, scratch.d_attention, batch.segments, d_rotated, d_rotated + s.q_width,
                              scratch.d_qkv + s.q_width + s.kv_width);
   RotateAndNormBackward(weights, layer, batch, a.qkv, scratch, gradients, d_rotated);
 }
@@ -165,7 +164,7 @@ void LayerForward(const ComputeWeights::Impl& weights, int layer, const LayerBat
   kernels::Gemm(ctx, a.normed, s.d, rows, w.qkv, w.qkv_bias_or_null(), false, a.qkv, s.qkv_width);
   NormAndRotate(weights, layer, batch, a.qkv, a.rotated);
   const float* q = config.qk_norm ? a.rotated : a.qkv;
-  kernels::KvWrite(ctx, batch.kv_layout, q + s.q_width, a.qkv + s.q_width + s.kv_width, s.qkv_width, batch.sequences,
+  kernels::KvWrite(ctx, batch.kv_layout, q + s.q_width, a.qkv + s.q_width + s.kv_width, s.qkv_width, batch.kv_writes,
                    kv);
   const bool picks = picked.data() != nullptr;
   if (picks && picked.empty()) return;  // a prompt's earlier chunks only fill the cache
@@ -217,8 +216,8 @@ LayerGradients::LayerGradients(const ParameterLayout& layout, int layer, float* 
 }
 
 void LayerBackward(const ComputeWeights::Impl& weights, int layer, const LayerBatch& batch,
-                   std::span<const int64_t> picked, std::span<const int64_t> starts, const LayerActivations& a,
-                   const LayerScratch& scratch, const LayerGradients& gradients, float* dx) {
+                   std::span<const int64_t> picked, const LayerActivations& a, const LayerScratch& scratch,
+                   const LayerGradients& gradients, float* dx) {
   const KernelContext& ctx = weights.ctx;
   const LayerWeights& w = weights.layers[layer];
   const Shape s(weights.config);
@@ -241,7 +240,7 @@ void LayerBackward(const ComputeWeights::Impl& weights, int layer, const LayerBa
   } else {
     kernels::Gemm(ctx, dx, s.d, rows, w.o_transposed, nullptr, false, scratch.d_attention, s.q_width);
   }
-  AttentionHalfBackward(weights, layer, batch, starts, a, scratch, gradients);
+  AttentionHalfBackward(weights, layer, batch, a, scratch, gradients);
 
   kernels::RmsNorm(ctx, a.x, s.d, w.input_norm.data(), weights.config.rms_epsilon, rows, s.d, scratch.normed, s.d,
                    scratch.inverse_rms);

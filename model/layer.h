@@ -19,10 +19,14 @@ namespace hone::model {
 
 // What every layer of one forward pass has in common.
 struct LayerBatch {
-  int64_t rows = 0;                    // T
-  const int32_t* positions = nullptr;  // [T]
-  std::span<const kernels::AttentionSequence> sequences;
+  int64_t rows = 0;                                       // T
+  const int32_t* positions = nullptr;                     // [T]
+  std::span<const kernels::AttentionSequence> sequences;  // queries
+  // Rows whose keys and values are to be written: those of `sequences`, and (training) the end of a shared prefix once
+  // more into each follower's own page.
+  std::span<const kernels::AttentionSequence> kv_writes;
   kernels::KvLayout kv_layout;
+  std::span<const kernels::PackedSegment> segments;  // for the backward pass
 };
 
 // Where one layer's activations go. All fp32, dense.
@@ -69,11 +73,10 @@ struct LayerGradients {
 };
 
 // dx [T, D] holds d loss / d y in its first M rows and receives d loss / d x. `activations` are those of the forward
-// pass (its scratch members are not read); starts [S + 1] as in PackedSequences.
+// pass (its scratch members are not read).
 void LayerBackward(const ComputeWeights::Impl& weights, int layer, const LayerBatch& batch,
-                   std::span<const int64_t> picked, std::span<const int64_t> starts,
-                   const LayerActivations& activations, const LayerScratch& scratch, const LayerGradients& gradients,
-                   float* dx);
+                   std::span<const int64_t> picked, const LayerActivations& activations, const LayerScratch& scratch,
+                   const LayerGradients& gradients, float* dx);
 
 // Rows of logits that stand in memory at a time while training. A function of the vocabulary alone, so that gradients
 // never depend on the batch around a row.

@@ -133,12 +133,18 @@ class InferenceModel {
 
 // ------------------------------------------------------------------------------------------------ training
 
-// Whole sequences, packed without padding. Row r of sequence s predicts targets[r] (the next token, as a rule); rows
-// with targets[r] < 0 need no prediction and cost no LM head.
+// Whole sequences, packed without padding in segments: rows [starts[s], starts[s + 1]) are a sequence, or the part of
+// one that comes after the tokens of segment prefixes[s]. Several sequences that begin alike share those tokens' rows
+// so: they go through the model once, forward and backward, and what is computed for the others is the same bit for bit
+// as without sharing (forward; gradients differ in the order of their sums). Row r predicts targets[r] (the next token,
+// as a rule); rows with targets[r] < 0 need no prediction and cost no LM head.
 struct PackedSequences {
   std::vector<int32_t> tokens;   // [T]
   std::vector<int64_t> starts;   // [S + 1], starts[0] = 0, starts[S] = T
   std::vector<int32_t> targets;  // [T]
+  // [S], or empty where there are none: the segment before this one that holds its first tokens and has no prefix
+  // itself; -1: none.
+  std::vector<int32_t> prefixes;
 };
 
 // Forward and backward over packed sequences. The loss is the caller's: it sees log-probs and entropies and hands back

@@ -50,9 +50,10 @@ struct TrainingModel::Impl {
   // What a batch is, as the layers see it.
   struct Batch {
     std::vector<int32_t> tokens, positions, targets;  // targets of the picked rows
-    std::vector<int64_t> starts, picked;              // picked: rows with a target
-    std::vector<int32_t> pages;
-    std::vector<kernels::AttentionSequence> sequences;
+    std::vector<int64_t> picked;                      // rows with a target
+    std::vector<int32_t> pages;                       // lists of the sequences' pages, one after another
+    std::vector<kernels::AttentionSequence> sequences, kv_writes;
+    std::vector<kernels::PackedSegment> segments;
     int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
     int64_t out_rows() const { return static_cast<int64_t>(picked.size()); }
   };
@@ -82,9 +83,12 @@ struct TrainingModel::Impl {
       d_gate_up;
 
   void SetBatch(const PackedSequences& packed, Batch* batch);
+  void SetPages(Batch* batch);
   void ReserveLayer(const Batch& batch, bool last, KeptLayer* layer);
   LayerActivations Activations(KeptLayer* layer, float* y);
-  LayerBatch ViewOf(const Batch& batch) { return {batch.rows(), batch.positions.data(), batch.sequences, kv_layout}; }
+  LayerBatch ViewOf(const Batch& batch) {
+    return {batch.rows(), batch.positions.data(), batch.sequences, batch.kv_writes, kv_layout, batch.segments};
+  }
   void ForwardLayers(const Batch& batch, bool keep, AlignedBuffer<float>* out);
   void Predict(const Batch& batch, float temperature, bool keep, const float* hidden, float* logprobs,
                float* entropies);
@@ -100,7 +104,6 @@ void TrainingModel::Impl::SetBatch(const PackedSequences& packed, Batch* batch) 
   HONE_CHECK(!packed.starts.empty() && packed.starts.front() == 0 && packed.starts.back() == rows);
   HONE_CHECK_EQ(packed.targets.size(), packed.tokens.size());
   batch->tokens = packed.tokens;
-  batch->starts = packed.starts;
   batch->positions.resize(rows);
   batch->picked.clear();
   batch->targets.clear();
@@ -111,26 +114,54 @@ void TrainingModel::Impl::SetBatch(const PackedSequences& packed, Batch* batch) 
     batch->picked.push_back(t);
     batch->targets.push_back(packed.targets[t]);
   }
+  batch->segments.clear();
+  const size_t segments = packed.starts.size() - 1;
+  HONE_CHECK(packed.prefixes.empty() || packed.prefixes.size() == segments);
+  for (size_t s = 0; s < segments; ++s) {
+    const int64_t row = packed.starts[s], count = packed.starts[s + 1] - row;
+    const int32_t prefix = packed.prefixes.empty() ? -1 : packed.prefixes[s];
+    HONE_CHECK(prefix < static_cast<int64_t>(s) && (prefix < 0 || batch->segments[prefix].prefix < 0)) << prefix;
+    const int64_t position = prefix < 0 ? 0 : batch->segments[prefix].count;
+    HONE_CHECK(count >= 0 && position + count <= weights.config.max_positions)
+        << "a sequence of " << position + count << " tokens; the context has " << weights.config.max_positions;
+    for (int64_t i = 0; i < count; ++i) batch->positions[row + i] = static_cast<int32_t>(position + i);
+    batch->segments.push_back({row, count, prefix});
+  }
+  SetPages(batch);
+}
+
+// A follower's list of pages begins with the full pages of its prefix; the prefix's tokens in a page that is not full
+// are written to the follower's first page too.
+void TrainingModel::Impl::SetPages(Batch* batch) {
   const int64_t page_tokens = kv_layout.page_tokens;
-  int64_t page_count = 0;
+  const auto position_of = [&](const kernels::PackedSegment& segment) {
+    return segment.prefix < 0 ? 0 : batch->segments[segment.prefix].count;
+  };
+  std::vector<size_t> lists;  // where each segment's list begins
+  int32_t next_page = 0;
+  batch->pages.clear();
+  for (const kernels::PackedSegment& segment : batch->segments) {
+    lists.push_back(batch->pages.size());
+    const int64_t position = position_of(segment), shared = position / page_tokens;
+    for (int64_t p = 0; p < shared; ++p) batch->pages.push_back(batch->pages[lists[segment.prefix] + p]);
+    const int64_t own = (position + segment.count + page_tokens - 1) / page_tokens - shared;
+    for (int64_t p = 0; p < own; ++p) batch->pages.push_back(next_page++);
+  }
   batch->sequences.clear();
-  for (size_t s = 0; s + 1 < packed.starts.size(); ++s) {
-    const int64_t length = packed.starts[s + 1] - packed.starts[s];
-    HONE_CHECK(length >= 0 && length <= weights.config.max_positions)
-        << "a sequence of " << length << " tokens; the context has " << weights.config.max_positions;
-    for (int64_t i = 0; i < length; ++i) batch->positions[packed.starts[s] + i] = static_cast<int32_t>(i);
-    page_count += (length + page_tokens - 1) / page_tokens;
+  batch->kv_writes.clear();
+  for (size_t s = 0; s < batch->segments.size(); ++s) {
+    const kernels::PackedSegment& segment = batch->segments[s];
+    if (segment.count == 0) continue;
+    const int64_t position = position_of(segment), tail = position % page_tokens;
+    const int32_t* pages = batch->pages.data() + lists[s];
+    batch->sequences.push_back(
+        {segment.row, static_cast<int32_t>(segment.count), static_cast<int32_t>(position), pages});
+    batch->kv_writes.push_back(batch->sequences.back());
+    if (tail == 0) continue;
+    batch->kv_writes.push_back({batch->segments[segment.prefix].row + position - tail, static_cast<int32_t>(tail),
+                                static_cast<int32_t>(position - tail), pages});
   }
-  batch->pages.resize(page_count);
-  for (int64_t p = 0; p < page_count; ++p) batch->pages[p] = static_cast<int32_t>(p);
-  int64_t page = 0;
-  for (size_t s = 0; s + 1 < packed.starts.size(); ++s) {
-    const int64_t length = packed.starts[s + 1] - packed.starts[s];
-    if (length == 0) continue;
-    batch->sequences.push_back({packed.starts[s], static_cast<int32_t>(length), 0, batch->pages.data() + page});
-    page += (length + page_tokens - 1) / page_tokens;
-  }
-  const size_t kv_bytes = page_count * kv_layout.page_bytes();
+  const size_t kv_bytes = static_cast<size_t>(next_page) * kv_layout.page_bytes();
   if (kv.size() < kv_bytes) {
     kv.Resize(kv_bytes);
     std::memset(kv.data(), 0, kv_bytes);
@@ -310,7 +341,7 @@ void TrainingModel::Backward(std::span<const float> d_logprob, std::span<const f
     const bool last = l + 1 == layers;
     const LayerGradients layer_gradients(m.weights.layout, l, gradients->data());
     LayerBackward(m.weights, l, view, last ? std::span<const int64_t>(m.kept_batch.picked) : std::span<const int64_t>(),
-                  m.kept_batch.starts, m.Activations(&m.kept[l], nullptr), scratch, layer_gradients, m.dx.data());
+                  m.Activations(&m.kept[l], nullptr), scratch, layer_gradients, m.dx.data());
   }
   kernels::EmbeddingGradient(m.ctx, m.dx.data(), m.kept_batch.tokens.data(), m.kept_batch.rows(), m.d,
                              m.GradientOf("model.embed_tokens.weight", gradients->data()));

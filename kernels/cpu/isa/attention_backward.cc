@@ -84,25 +84,25 @@ void AttendBackward(const AttentionBackwardTask& t) {
   }
 
   for (int h = 0; h < t.group; ++h) {
-    for (int64_t begin = 0; begin < tokens; begin += kQueryBlock) {
-      const int64_t rows = MinOf(kQueryBlock, tokens - begin);
+    for (int64_t begin = t.first_query; begin < tokens; begin += kQueryBlock) {
+      const int64_t rows = MinOf(kQueryBlock, tokens - begin), row = begin - t.first_query;
       const int64_t end = begin + rows, columns = RoundUp(end, kLanes);
-      CopyRows(t.q + begin * t.ldq + h * dim, t.ldq, rows, dim, t.bf16, q, padded);
-      CopyRows(t.d_o + begin * t.ldo + h * dim, t.ldo, rows, dim, false, d_o, padded);
+      CopyRows(t.q + row * t.ldq + h * dim, t.ldq, rows, dim, t.bf16, q, padded);
+      CopyRows(t.d_o + row * t.ldo + h * dim, t.ldo, rows, dim, false, d_o, padded);
       GemmTiles<F32Product, false>(
           {q, padded, k_panels, padded * kLanes, kLanes, rows, columns, padded, s, keys, nullptr, CMode::kStore});
       GemmTiles<F32Product, false>(
           {d_o, padded, v_panels, padded * kLanes, kLanes, rows, columns, padded, dp, keys, nullptr, CMode::kStore});
       for (int64_t i = 0; i < rows; ++i) {
-        const float* o = t.o + (begin + i) * t.ldo + h * dim;
+        const float* o = t.o + (row + i) * t.ldo + h * dim;
         V dot = Zero();
         for (int64_t e = 0; e < dim; e += kLanes) {
           dot = Fma(LoadN(o + e, static_cast<int>(MinOf(kLanes, dim - e))), Load(d_o + i * padded + e), dot);
         }
         RowGradient(s + i * keys, dp + i * keys, begin + i + 1, columns, t.scale,
-                    t.log_sum_exp[(begin + i) * t.ld_lse + h], SumLanes(dot));
+                    t.log_sum_exp[(row + i) * t.ld_lse + h], SumLanes(dot));
       }
-      GemmTiles<F32Product, false>({dp, keys, k_rows, kLanes, padded, rows, dim, end, t.dq + begin * t.ldq + h * dim,
+      GemmTiles<F32Product, false>({dp, keys, k_rows, kLanes, padded, rows, dim, end, t.dq + row * t.ldq + h * dim,
                                     t.ldq, nullptr, CMode::kStore});
       GemmTiles<F32Product, true>(
           {dp, keys, q, kLanes, padded, end, dim, rows, t.dk, t.ldkv, nullptr, CMode::kContinue});

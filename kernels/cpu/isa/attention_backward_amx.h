@@ -48,7 +48,7 @@ class BackwardOnTiles {
     Clear(dk_, keys_ * wide_);
     Clear(dv_, keys_ * wide_);
     for (int h = 0; h < t_.group; ++h) {
-      for (int64_t begin = 0; begin < t_.tokens; begin += kQueries) Block(h, begin);
+      for (int64_t begin = t_.first_query; begin < t_.tokens; begin += kQueries) Block(h, begin);
     }
     for (int64_t j = 0; j < t_.tokens; ++j) {
       for (int64_t e = 0; e < dim_; e += kLanes) {
@@ -74,9 +74,10 @@ class BackwardOnTiles {
 
   void Block(int h, int64_t begin) {
     const int64_t rows = MinOf(kQueries, t_.tokens - begin), end = begin + rows, columns = RoundUp(end, 32);
-    const float* q = t_.q + begin * t_.ldq + h * dim_;
-    const float* d_o = t_.d_o + begin * t_.ldo + h * dim_;
-    const float* o = t_.o + begin * t_.ldo + h * dim_;
+    const int64_t row = begin - t_.first_query;
+    const float* q = t_.q + row * t_.ldq + h * dim_;
+    const float* d_o = t_.d_o + row * t_.ldo + h * dim_;
+    const float* o = t_.o + row * t_.ldo + h * dim_;
     ConvertOperand(q, t_.ldq, rows, 0, kQueries, dim_, dim_steps_, q_rows_);
     ConvertOperand(d_o, t_.ldo, rows, 0, kQueries, dim_, dim_steps_, do_rows_);
     GemmOnTiles({q_rows_, 0, k_panels_, dim_steps_ * kLanes, kLanes, rows, columns, dim_steps_, s_, keys_, nullptr,
@@ -90,13 +91,13 @@ class BackwardOnTiles {
         dot = Fma(LoadN(o + i * t_.ldo + e, width), RoundToBf16(LoadN(d_o + i * t_.ldo + e, width)), dot);
       }
       RowGradient(s_ + i * keys_, dp_ + i * keys_, begin + i + 1, columns, t_.scale,
-                  t_.log_sum_exp[(begin + i) * t_.ld_lse + h], SumLanes(dot));
+                  t_.log_sum_exp[(row + i) * t_.ld_lse + h], SumLanes(dot));
     }
     // dQ = dS K
     const int64_t column_steps = columns / 2;
     ConvertOperand(dp_, keys_, rows, 0, kQueries, columns, column_steps, ds_rows_);
     GemmOnTiles({ds_rows_, 0, k_columns_, key_steps_ * kLanes, kLanes, rows, dim_, column_steps,
-                 t_.dq + begin * t_.ldq + h * dim_, t_.ldq, nullptr, CMode::kStore});
+                 t_.dq + row * t_.ldq + h * dim_, t_.ldq, nullptr, CMode::kStore});
     // dK += dS^T Q, dV += P^T dO: pairs of queries are the steps.
     AddTransposed(dp_, rows, columns, q, t_.ldq, q_columns_, dk_);
     AddTransposed(s_, rows, columns, d_o, t_.ldo, do_columns_, dv_);

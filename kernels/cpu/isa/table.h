@@ -72,23 +72,25 @@ struct AttentionTile {
   float* scratch;  // AttentionScratch floats
 };
 
-// Gradients of one sequence and kv head (attention_backward.cc). All fp32, values already rounded to the compute dtype.
+// Gradients of one sequence and kv head (attention_backward.cc), from the queries of its tokens [first_query, T) on.
+// All fp32, values already rounded to the compute dtype.
 struct AttentionBackwardTask {
-  const float* q;  // [T][group][E], stride ldq between tokens
+  const float* q;  // [T - first_query][group][E], stride ldq between tokens
   const float* k;  // [T][E], stride ldkv
   const float* v;
   int64_t ldq, ldkv;
-  const float* o;  // [T][group][E], stride ldo between tokens; d_o alike
+  const float* o;  // [T - first_query][group][E], stride ldo between tokens; d_o alike
   const float* d_o;
   int64_t ldo;
-  const float* log_sum_exp;  // [T][group], stride ld_lse
+  const float* log_sum_exp;  // [T - first_query][group], stride ld_lse
   int64_t ld_lse;
-  int64_t tokens;
+  int64_t tokens;       // T
+  int64_t first_query;  // of which gradients come; earlier tokens are keys alone
   int group, head_dim;
   bool bf16;  // round q, k, v first
   float scale;
   float* dq;  // like q
-  float* dk;  // like k
+  float* dk;  // like k, overwritten
   float* dv;
   float* scratch;  // AttentionBackwardScratch floats
 };
