@@ -11,6 +11,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -41,6 +42,7 @@ class PlayedControl final : public v1::ControlService::Service {
   grpc::Status CreateRun(grpc::ServerContext*, const v1::CreateRunRequest* request, v1::Run* response) override {
     std::lock_guard lock(mutex_);
     created_.push_back(*request);
+    if (std::exchange(refuse_create_, false)) return {grpc::StatusCode::ALREADY_EXISTS, "of another run"};
     *response = RunAt(0);
     const bool goes_on = first_state_ == v1::RUN_STATE_RUNNING || first_state_ == v1::RUN_STATE_QUEUED;
     if (request->spec().stages(0).has_export_() && goes_on) {
@@ -176,6 +178,10 @@ class PlayedControl final : public v1::ControlService::Service {
   }
 
   // The state in which CreateRun answers, and that of "demo" in the list.
+  void refuse_next_create() {
+    std::lock_guard lock(mutex_);
+    refuse_create_ = true;
+  }
   void set_first_state(v1::RunState state) { first_state_ = state; }
   void set_listed_state(v1::RunState state) { listed_state_ = state; }
 
@@ -206,6 +212,10 @@ class PlayedControl final : public v1::ControlService::Service {
     base->set_name("base");
     base->set_kind("pretrain");
     base->set_finished(true);
+    v1::Checkpoint* earlier = base->add_checkpoints();
+    earlier->set_step(7);
+    earlier->set_path("/learner/base/7");
+    base->set_result_path("/learner/base/7");
     v1::StageProgress* stage = run.add_stages();
     stage->set_name("zero");
     stage->set_kind("rl");
@@ -217,6 +227,8 @@ class PlayedControl final : public v1::ControlService::Service {
       checkpoint->set_path(absl::StrCat("/learner/zero/", kept));
     }
     stage->set_result_path("/learner/zero/2");
+    (*base->mutable_latest_metrics())["loss"] = 3.5;
+    (*stage->mutable_latest_metrics())["loss"] = 0.25;
     return run;
   }
 
@@ -229,6 +241,7 @@ class PlayedControl final : public v1::ControlService::Service {
   std::string paused_;
   std::vector<v1::CreateRunRequest> created_;
   int watches_ = 0;
+  bool refuse_create_ = false;
 };
 
 struct Played {
@@ -302,6 +315,19 @@ TEST(HoneControl, AnExportIsMadeAgainWhereItsFolderIsGone) {
   EXPECT_EQ(played.Hone(words).exit, kExitRefused) << "there are files in it";
 }
 
+// The folder that the export's run would write to is there already, of a coordinator whose state is gone.
+TEST(HoneControl, AnExportWhoseRunHasAFolderOfBeforeGetsAnother) {
+  Played played(v1::RUN_STATE_SUCCEEDED);
+  ASSERT_TRUE(RemoveTree("cli-refused").ok());
+  played.service.refuse_next_create();
+  const Result result = played.Hone("export demo --out cli-refused");
+  EXPECT_EQ(result.exit, kExitOk) << result.err;
+  const auto created = played.service.created();
+  ASSERT_EQ(created.size(), 2u);
+  EXPECT_NE(created[0].request_id(), created[1].request_id());
+  EXPECT_NE(created[0].spec().name(), created[1].spec().name());
+}
+
 TEST(HoneControl, AnExportTakesTheCheckpointThatTheCoordinatorNames) {
   Played played(v1::RUN_STATE_SUCCEEDED);
   const auto exported = [&played](const std::string& words) {
@@ -316,9 +342,9 @@ TEST(HoneControl, AnExportTakesTheCheckpointThatTheCoordinatorNames) {
   ASSERT_TRUE(RemoveTree("cli-chosen").ok());
   const Result absent = played.Hone("export demo --out cli-chosen --step 7");
   EXPECT_EQ(absent.exit, kExitNotFound);
-  EXPECT_THAT(absent.err, HasSubstr("runs/demo has no checkpoint at step 7; kept: zero 2, zero 3"));
-  EXPECT_THAT(played.Hone("export demo --out cli-chosen --stage base").err,
-              HasSubstr("runs/demo has no checkpoint of stage 'base'"));
+  // Not that of an earlier stage, which happens to have one.
+  EXPECT_THAT(absent.err, HasSubstr("runs/demo has no checkpoint of stage 'zero' at step 7; kept: 2, 3"));
+  EXPECT_EQ(exported("--stage base --step 7"), "/learner/base/7");
 }
 
 TEST(HoneControl, AnExportThatWaitsSaysForWhat) {
@@ -397,7 +423,11 @@ TEST(HoneControl, StatusShowsRunsAndProcesses) {
   const nlohmann::json json = nlohmann::json::parse(played.Hone("status --output json").out);
   EXPECT_EQ(json["runs"].size(), 3u);
   EXPECT_EQ(json["members"][0]["role"], "learner");
-  EXPECT_THAT(played.Hone("status demo").out, HasSubstr("zero   rl        2/3    running"));
+  const Result one = played.Hone("status demo");
+  EXPECT_THAT(one.out, HasSubstr("zero   rl        2/3    running"));
+  // Figures of the same name, of two stages.
+  EXPECT_THAT(one.out, HasSubstr("base   loss       3.5\n"));
+  EXPECT_THAT(one.out, HasSubstr("zero   loss      0.25\n"));
   const Result wrong = played.Hone("status dmeo");
   EXPECT_EQ(wrong.exit, kExitNotFound);
   EXPECT_THAT(wrong.err, HasSubstr("did you mean 'demo'?"));

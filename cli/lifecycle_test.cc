@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "base/files.h"
 #include "cli/exit_codes.h"
@@ -21,15 +22,23 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr char kSteps[] =
-    " --set stages.zero.rl.steps=12 --set stages.zero.rl.evaluate.every_steps=3"
-    " --set stages.zero.rl.evaluate.keep_best=true ";
+// Long enough that it can be stopped in the middle.
+constexpr int kSteps = 40;
+const std::string kChanges =
+    absl::StrCat(" --set stages.zero.rl.steps=", kSteps,
+                 " --set stages.zero.rl.evaluate.every_steps=10 --set stages.zero.rl.evaluate.keep_best=true ");
 
 class Lifecycle : public ::testing::Test {
  protected:
   void SetUp() override {
     for (const char* folder : {"life-a", "life-b", "life-out-a", "life-out-b", "life-out-c", "life-export"}) {
       ASSERT_TRUE(RemoveTree(folder).ok());
+    }
+    // What exports of earlier times of this test wrote.
+    for (const std::string& name : ListDirectory("runs").value_or(std::vector<std::string>())) {
+      if (name.starts_with("export-")) {
+        ASSERT_TRUE(RemoveTree("runs/" + name).ok());
+      }
     }
     ASSERT_TRUE(MakeTinyWorld());
   }
@@ -51,16 +60,24 @@ class Lifecycle : public ::testing::Test {
       absl::SleepFor(absl::Milliseconds(5));
     }
   }
+  // Hash of the last weights of the stage, whichever are the best.
+  static std::string LastWeights(const std::string& output) {
+    const Result hash = Hone(absl::StrFormat("model hash %s/checkpoints/zero/step-%06d/model", output, kSteps));
+    EXPECT_EQ(hash.exit, kExitOk) << hash.err;
+    return hash.out;
+  }
   static int StepsOf(const nlohmann::json& run, int stage) { return run["stages"][stage]["steps_done"]; }
 };
 
 TEST_F(Lifecycle, NothingThatIsDoneToARunShowsInItsWeights) {
-  const Result undisturbed = Hone(absl::StrCat("up --exit ", TinyRun("life-a", "life-out-a"), kSteps));
+  const Result undisturbed = Hone(absl::StrCat("up --exit ", TinyRun("life-a", "life-out-a"), kChanges));
   ASSERT_EQ(undisturbed.exit, kExitOk) << undisturbed.err;
-  const std::string weights = Summary("life-out-a")["weights_sha256"];
+  const std::string weights = Summary("life-out-a")["weights_sha256"], last = LastWeights("life-out-a");
+  const std::string base_weights = Hone("model hash life-out-a/checkpoints/base/step-000008/model").out;
+  EXPECT_NE(last, base_weights) << "reinforcement learning has moved the weights";
 
   ASSERT_EQ(Hone("up --detach --state life-b --threads 1").exit, kExitOk);
-  ASSERT_EQ(In(absl::StrCat("run tiny.yaml --set output_dir=life-out-b", kSteps)).exit, kExitOk);
+  ASSERT_EQ(In(absl::StrCat("run tiny.yaml --set output_dir=life-out-b", kChanges)).exit, kExitOk);
 
   // Paused, nothing more is learned once the step in hand is done.
   Await([](const auto& run) { return StepsOf(run, 0) >= 1; });
@@ -68,11 +85,15 @@ TEST_F(Lifecycle, NothingThatIsDoneToARunShowsInItsWeights) {
   ASSERT_EQ(paused.exit, kExitOk) << paused.err;
   EXPECT_EQ(paused.out, "runs/tiny paused\n");
   EXPECT_EQ(In("pause tiny").exit, kExitOk) << "idempotent";
-  absl::SleepFor(absl::Seconds(1));
-  const nlohmann::json resting = Run();
+  nlohmann::json resting = Run();
+  for (nlohmann::json before; before != resting["stages"]; resting = Run()) {
+    before = resting["stages"];
+    absl::SleepFor(absl::Milliseconds(500));
+  }
   EXPECT_EQ(resting["state"], "RUN_STATE_PAUSED");
   absl::SleepFor(absl::Seconds(1));
   EXPECT_EQ(Run()["stages"], resting["stages"]);
+  EXPECT_LT(StepsOf(resting, 1), kSteps);
   ASSERT_EQ(In("resume tiny").out, "runs/tiny running\n");
 
   // Stopped in the middle of reinforcement learning; what is there can be looked at and taken away.
@@ -106,15 +127,16 @@ TEST_F(Lifecycle, NothingThatIsDoneToARunShowsInItsWeights) {
   const Result watched = In("watch tiny");
   EXPECT_EQ(watched.exit, kExitOk) << watched.err;
   EXPECT_EQ(Summary("life-out-b")["weights_sha256"], weights);
+  EXPECT_EQ(LastWeights("life-out-b"), last);
 
-  // What later stages start from is what is exported: the best, here with or without being the newest.
+  // What later stages start from is what is exported: the best, which need not be the newest.
   const nlohmann::json finished = Run();
   const std::string result = finished["stages"][1]["result_path"];
   EXPECT_TRUE(DirectoryExists(result)) << result;
   ASSERT_TRUE(RemoveTree("life-export").ok());
   ASSERT_EQ(In("export tiny --stage zero --out life-export").exit, kExitOk);
   EXPECT_EQ(Hone("model hash life-export").out, weights + "\n");
-  EXPECT_THAT(In("export tiny --step 999 --out life-none").err, HasSubstr("kept: zero "));
+  EXPECT_THAT(In("export tiny --step 999 --out life-none").err, HasSubstr("of stage 'zero' at step 999; kept: "));
 
   // A fork: another run that takes up the base model's checkpoint. The same seed and stage come to the same weights.
   const std::string base = finished["stages"][0]["result_path"];
@@ -132,18 +154,19 @@ stages:
                                                              base, R"(
     rl:
       dataset: problems
-      steps: 12
+      steps: 40
       prompts_per_step: 4
       group_size: 4
       sampling: {max_new_tokens: 24}
       rewards: [{accuracy: {}}, {format: {}}]
       optimizer: {learning_rate: 3e-4}
-      evaluate: {every_steps: 3, keep_best: true, evaluation: {dataset: held-out, sampling: {max_new_tokens: 24}}}
+      evaluate: {every_steps: 10, keep_best: true, evaluation: {dataset: held-out, sampling: {max_new_tokens: 24}}}
 )"))
                   .ok());
   const Result fork = In("run life-fork.yaml --wait");
   EXPECT_EQ(fork.exit, kExitOk) << fork.err;
   EXPECT_EQ(Summary("life-out-c")["weights_sha256"], weights);
+  EXPECT_EQ(LastWeights("life-out-c"), last);
 }
 
 }  // namespace

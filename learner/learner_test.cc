@@ -115,6 +115,31 @@ TEST_F(LearnerTest, PretrainingLowersTheLossAndPublishesOnlyItsEnd) {
   }
 }
 
+TEST_F(LearnerTest, AStageInEpochsTellsItsSteps) {
+  const std::string folder = FreshFolder("epochs");
+  v1::RunSpec spec = TinyRun(folder, "pretrain", 5);
+  spec.mutable_stages(0)->mutable_pretrain()->clear_steps();
+  spec.mutable_stages(0)->mutable_pretrain()->set_epochs(1);
+  const FakeCoordinator::Record record = RunUndisturbed(MakeWork(folder, spec));
+  ASSERT_TRUE(record.finished.has_value());
+  EXPECT_GT(record.steps_total, 0);
+  ExpectDone(record, record.steps_total);
+}
+
+TEST_F(LearnerTest, AWarmUpLongerThanTheEpochsIsRefused) {
+  const std::string folder = FreshFolder("epochs-warm-up");
+  v1::RunSpec spec = TinyRun(folder, "pretrain", 5);
+  v1::SftStage* stage = spec.mutable_stages(0)->mutable_pretrain();
+  stage->clear_steps();
+  stage->set_epochs(1);
+  stage->mutable_optimizer()->set_warmup_steps(100000);
+  const FakeCoordinator::Record record = RunUndisturbed(MakeWork(folder, spec));
+  ASSERT_TRUE(record.finished.has_value());
+  EXPECT_EQ(record.finished->outcome(), v1::WORK_OUTCOME_FAILED);
+  EXPECT_TRUE(record.finished->error().starts_with("optimizer.warmup_steps: expected at most the stage's "))
+      << record.finished->error();
+}
+
 TEST_F(LearnerTest, PretrainingPublishesWhereEvaluationIsDueAndWaits) {
   const std::string folder = FreshFolder("pretrain-eval");
   v1::RunSpec spec = TinyRun(folder, "pretrain", 5);

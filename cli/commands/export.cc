@@ -23,19 +23,20 @@ namespace {
 // The checkpoint of the run's last training stage that has one, or of `stage`: what a later stage would start from
 // (with keep_best the best), or that of `step`, where it is not negative.
 absl::StatusOr<std::string> FindCheckpoint(const v1::Run& run, const std::string& stage, int step) {
-  std::string kept;
   for (int i = run.stages_size() - 1; i >= 0; --i) {
     const v1::StageProgress& progress = run.stages(i);
     if (progress.checkpoints().empty() || (!stage.empty() && progress.name() != stage)) continue;
     if (step < 0) return progress.result_path();
+    std::string kept;
     for (const v1::Checkpoint& checkpoint : progress.checkpoints()) {
       if (checkpoint.step() == step) return checkpoint.path();
-      absl::StrAppend(&kept, kept.empty() ? "" : ", ", progress.name(), " ", checkpoint.step());
+      absl::StrAppend(&kept, kept.empty() ? "" : ", ", checkpoint.step());
     }
+    return absl::NotFoundError(absl::StrCat(run.name(), " has no checkpoint of stage '", progress.name(), "' at step ",
+                                            step, "; kept: ", kept));
   }
-  return absl::NotFoundError(absl::StrCat(
-      run.name(), " has no checkpoint", stage.empty() ? "" : absl::StrCat(" of stage '", stage, "'"),
-      step < 0 ? "" : absl::StrCat(" at step ", step), kept.empty() ? "" : absl::StrCat("; kept: ", kept)));
+  return absl::NotFoundError(
+      absl::StrCat(run.name(), " has no checkpoint", stage.empty() ? "" : absl::StrCat(" of stage '", stage, "'")));
 }
 
 std::string AbsolutePath(const std::string& path) {

@@ -1,5 +1,5 @@
 // `hone status`, `watch`, `stop`, `pause`, `resume`: runs as a whole.
-#include <algorithm>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "cli/command.h"
@@ -55,12 +55,12 @@ std::string RunTable(const v1::Run& run) {
     if (!stage.finished()) current = false;
     stages.Add({stage.name(), stage.kind(), Steps(stage), what});
   }
-  Table metrics({"metric", "latest"});
-  metrics.AlignRight(1);
-  std::vector<std::string> names;
-  for (const auto& [name, value] : run.latest_metrics()) names.push_back(name);
-  std::sort(names.begin(), names.end());
-  for (const std::string& name : names) metrics.Add({name, ShortNumber(run.latest_metrics().at(name))});
+  Table metrics({"stage", "metric", "latest"});
+  metrics.AlignRight(2);
+  for (const v1::StageProgress& stage : run.stages()) {
+    const std::map<std::string, double> latest(stage.latest_metrics().begin(), stage.latest_metrics().end());
+    for (const auto& [name, value] : latest) metrics.Add({stage.name(), name, ShortNumber(value)});
+  }
   return absl::StrCat(head.ToText(), "\n", stages.ToText(), metrics.empty() ? "" : "\n" + metrics.ToText());
 }
 

@@ -34,6 +34,7 @@ Result FinishHone(const std::string& tag, Subprocess* process) {
   result.exit = process->Wait(absl::InfiniteDuration()).value_or(-1);
   result.out = *ReadFile(OutputFile(tag) + ".out");
   result.err = *ReadFile(OutputFile(tag) + ".err");
+  for (const char* end : {".out", ".err"}) unlink((OutputFile(tag) + end).c_str());
   return result;
 }
 

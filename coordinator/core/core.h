@@ -162,7 +162,7 @@ class Core {
   void OpenWork(absl::Time now);
   // The same where nothing is open.
   void ReopenWork(absl::Time now);
-  // How far the open evaluation is, where there is one.
+  // How far the newest version's evaluation is, where it has one.
   void DescribeEvaluation(const RunState& run, v1::Run* description) const;
   void OpenTraining(const RunState& run, int stage, int32_t step);
   void OpenEvaluation(const RunState& run, int stage, int32_t step);

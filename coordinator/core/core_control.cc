@@ -123,7 +123,6 @@ absl::StatusOr<v1::Run> Core::DescribeRun(const std::string& name, absl::Time no
 }
 
 void Core::DescribeEvaluation(const RunState& run, v1::Run* description) const {
-  if (leases_.Outstanding(v1::GROUP_PURPOSE_EVALUATE) == 0) return;
   for (const WorkSet& set : leases_.sets()) {
     if (set.context.purpose() != v1::GROUP_PURPOSE_EVALUATE) continue;
     v1::StageProgress& progress = *description->mutable_stages(run.StageIndex(set.context.stage()));

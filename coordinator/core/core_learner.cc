@@ -407,8 +407,16 @@ absl::StatusOr<v1::ReportCheckpointResponse> Core::ReportCheckpoint(const v1::Re
     recorded.set_journal_position(request.journal_position());
     Emit(std::move(record), now);
   }
+  // What a run that waits (an export, a fork) begins with stays until that has begun and ended.
+  std::set<std::string> wanted;
+  for (const auto& other : runs_) {
+    if (other->HasEnded()) continue;
+    for (const v1::StageSpec& stage : other->spec().stages()) {
+      wanted.insert(AbsolutePath(options_.working_directory, stage.from_checkpoint()));
+    }
+  }
   for (const CheckpointEntry& obsolete : place.run->ObsoleteCheckpoints(place.stage)) {
-    response.add_obsolete_paths(obsolete.path);
+    if (!wanted.contains(obsolete.path)) response.add_obsolete_paths(obsolete.path);
   }
   return response;
 }
@@ -461,12 +469,9 @@ absl::Status Core::FinishWork(const v1::FinishWorkRequest& request, absl::Time n
   finished.set_path(request.path());
   finished.set_root_hash(request.root_hash());
   finished.set_steps(request.steps());
-  const v1::PeriodicEvalSpec* periodic = PeriodicEvaluation(spec);
-  if (periodic != nullptr && periodic->keep_best()) {
-    if (const CheckpointEntry* best = run->BestCheckpoint(stage)) {
-      finished.set_path(best->path);
-      finished.set_root_hash(best->root_hash);
-    }
+  if (const CheckpointEntry* best = run->BestToKeep(stage)) {
+    finished.set_path(best->path);
+    finished.set_root_hash(best->root_hash);
   }
   Emit(std::move(record), now);
   OpenWork(now);

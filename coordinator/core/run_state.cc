@@ -256,38 +256,36 @@ const CheckpointEntry* RunState::BestCheckpoint(int index) const {
 CheckpointEntry RunState::Result(int index) const {
   const StageState& state = stage(index);
   if (state.finished) return {state.final_step, state.final_path, state.final_root_hash};
+  const CheckpointEntry* result = BestToKeep(index);
+  if (result == nullptr) result = NewestCheckpoint(index);
+  return result == nullptr ? CheckpointEntry() : *result;
+}
+
+const CheckpointEntry* RunState::BestToKeep(int index) const {
   const v1::PeriodicEvalSpec* periodic = PeriodicEvaluation(spec_.stages(index));
-  const CheckpointEntry* best = periodic != nullptr && periodic->keep_best() ? BestCheckpoint(index) : nullptr;
-  if (best == nullptr) best = NewestCheckpoint(index);
-  return best == nullptr ? CheckpointEntry() : *best;
+  return periodic != nullptr && periodic->keep_best() ? BestCheckpoint(index) : nullptr;
 }
 
-std::vector<CheckpointEntry> RunState::KeptCheckpoints(int index) const {
-  std::vector<CheckpointEntry> kept = stage(index).checkpoints;
-  for (const CheckpointEntry& obsolete : ObsoleteCheckpoints(index)) {
-    std::erase_if(kept, [&](const CheckpointEntry& c) { return c.step == obsolete.step; });
-  }
-  return kept;
-}
-
-std::vector<CheckpointEntry> RunState::ObsoleteCheckpoints(int index) const {
+std::vector<CheckpointEntry> RunState::Retained(int index, bool kept) const {
   const StageState& state = stage(index);
   const v1::StageSpec& spec = spec_.stages(index);
   const v1::PeriodicEvalSpec* periodic = PeriodicEvaluation(spec);
   const bool keep_best = periodic != nullptr && periodic->keep_best();
-  const CheckpointEntry* best = keep_best ? BestCheckpoint(index) : nullptr;
+  const CheckpointEntry* best = BestToKeep(index);
   const size_t keep_last = static_cast<size_t>(std::max(spec_.checkpoints().keep_last(), 1));
-  std::vector<CheckpointEntry> obsolete;
-  for (size_t i = 0; i < state.checkpoints.size(); ++i) {
+  const auto is_kept = [&](size_t i) {
     const CheckpointEntry& checkpoint = state.checkpoints[i];
-    if (i + keep_last >= state.checkpoints.size() || &checkpoint == best) continue;
-    if (state.finished && checkpoint.path == state.final_path) continue;
-    const bool awaits_evaluation = keep_best && checkpoint.step >= state.published_step &&
-                                   EvaluationDue(spec, checkpoint.step, state.finish_step) &&
-                                   !state.evaluations.contains(checkpoint.step);
-    if (!awaits_evaluation) obsolete.push_back(checkpoint);
+    if (i + keep_last >= state.checkpoints.size() || &checkpoint == best) return true;
+    if (state.finished && checkpoint.path == state.final_path) return true;
+    // It may still become the best.
+    return keep_best && checkpoint.step >= state.published_step &&
+           EvaluationDue(spec, checkpoint.step, state.finish_step) && !state.evaluations.contains(checkpoint.step);
+  };
+  std::vector<CheckpointEntry> checkpoints;
+  for (size_t i = 0; i < state.checkpoints.size(); ++i) {
+    if (is_kept(i) == kept) checkpoints.push_back(state.checkpoints[i]);
   }
-  return obsolete;
+  return checkpoints;
 }
 
 }  // namespace hone::coordinator

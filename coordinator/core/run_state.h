@@ -123,14 +123,17 @@ class RunState {
   CheckpointEntry Result(int index) const;
   // The checkpoint with the highest pass@1 (ties: the earliest); nullptr where none was evaluated and kept.
   const CheckpointEntry* BestCheckpoint(int index) const;
+  // The best checkpoint of a stage with `keep_best`; nullptr where it has none (yet), or does not keep it.
+  const CheckpointEntry* BestToKeep(int index) const;
   // Checkpoints of the stage that retention does not need: all but the newest `keep_last`, the best (where the stage
   // keeps it), the final one, and those that an evaluation may still make the best.
-  std::vector<CheckpointEntry> ObsoleteCheckpoints(int index) const;
+  std::vector<CheckpointEntry> ObsoleteCheckpoints(int index) const { return Retained(index, false); }
   // The others, by rising step.
-  std::vector<CheckpointEntry> KeptCheckpoints(int index) const;
+  std::vector<CheckpointEntry> KeptCheckpoints(int index) const { return Retained(index, true); }
 
  private:
   StageState& Stage(const std::string& stage);
+  std::vector<CheckpointEntry> Retained(int index, bool kept) const;
   void NoteMetrics(const google::protobuf::Map<std::string, double>& metrics, StageState* stage);
   void ForgetCoveredSteps(StageState& stage);
   int OriginStage(int index) const;  // -1: a root

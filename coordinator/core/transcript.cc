@@ -227,6 +227,7 @@ std::string Transcript::Create(const Arguments& arguments) {
     v1::StageSpec& stage = *spec.add_stages();
     stage.set_name(text.substr(0, first));
     if (!previous.empty()) stage.set_from(previous);
+    if (previous.empty() && arguments.Has("from")) stage.set_from_checkpoint(arguments.Text("from", ""));
     if (kind == "evaluate") {
       *stage.mutable_evaluate()->mutable_evaluation() = evaluation;
       continue;

@@ -168,6 +168,7 @@ grpc::Status FakeCoordinator::ReportStep(grpc::ServerContext*, const v1::ReportS
   std::lock_guard lock(mutex_);
   if (grpc::Status status = CheckEpoch(*request); !status.ok()) return status;
   record_.calls.push_back(absl::StrCat("report ", request->step()));
+  record_.steps_total = request->steps_total();
   record_.metrics[request->step()] = {request->metrics().begin(), request->metrics().end()};
   response->set_directive(on_report_step ? on_report_step(request->step()) : v1::DIRECTIVE_CONTINUE);
   return grpc::Status::OK;

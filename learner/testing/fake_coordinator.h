@@ -36,7 +36,8 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
     std::map<int32_t, std::string> checkpoints;                // path by step
     std::vector<std::string> calls;  // "publish 3", "report 3", "release 3", "checkpoint 3", ...
     std::optional<v1::FinishWorkRequest> finished;
-    int alarms = 0;  // a version published again with other weights
+    int32_t steps_total = 0;  // as last reported
+    int alarms = 0;           // a version published again with other weights
     int registrations = 0;
   };
   Record record() const;
