@@ -260,6 +260,7 @@ absl::Status CheckModelText(const v1::RunSpec& spec, const v1::StageSpec& stage,
 TrainingSequence MakeSequence(const SupervisedRow& row) {
   TrainingSequence sequence;
   sequence.tokens = row.tokens;
+  sequence.group = 0;  // rows with the same system prompt share it
   for (int32_t p = row.loss_begin; p < static_cast<int32_t>(row.tokens.size()); ++p) sequence.targets.push_back(p);
   return sequence;
 }

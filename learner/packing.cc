@@ -1,6 +1,7 @@
 #include "learner/packing.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "base/check.h"
@@ -24,6 +25,23 @@ int64_t SharedTokens(const TrainingSequence& a, const TrainingSequence& b) {
   return shared >= kLeastSharedTokens ? shared : 0;
 }
 
+// Tokens that the first sequence of `order` should share with as many after it as have them all: the length that saves
+// most rows; 0 where none does.
+int64_t BestPrefix(std::span<const TrainingSequence> sequences, std::span<const int32_t> order) {
+  int64_t best = 0, best_saved = 0, common = std::numeric_limits<int64_t>::max();
+  for (size_t followers = 1; followers < order.size(); ++followers) {
+    common = std::min(common, SharedTokens(sequences[static_cast<size_t>(order[0])],
+                                           sequences[static_cast<size_t>(order[followers])]));
+    if (common == 0) break;
+    const int64_t saved = common * static_cast<int64_t>(followers);
+    if (saved > best_saved) {
+      best = common;
+      best_saved = saved;
+    }
+  }
+  return best;
+}
+
 // Fills one micro-batch.
 class Packer {
  public:
@@ -33,11 +51,13 @@ class Packer {
   // Rows that `sequence` would add.
   int64_t RowsOf(const TrainingSequence& sequence) const { return FedTokens(sequence) - SharedWith(sequence); }
 
-  // `next`: the sequence that comes after it, or null. It may open a shared prefix with that.
-  void Add(const TrainingSequence& sequence, int32_t index, const TrainingSequence* next) {
+  // Adds sequences[order[0]], which may open a prefix that those after it share.
+  void Add(std::span<const TrainingSequence> sequences, std::span<const int32_t> order) {
+    const int32_t index = order.front();
+    const TrainingSequence& sequence = sequences[static_cast<size_t>(index)];
     int64_t shared = SharedWith(sequence);
     if (shared == 0) {
-      shared = next == nullptr ? 0 : SharedTokens(sequence, *next);
+      shared = BestPrefix(sequences, order);
       prefix_ = -1;
       if (shared > 0) {
         first_ = &sequence;
@@ -101,8 +121,7 @@ std::vector<MicroBatch> PackMicroBatches(std::span<const TrainingSequence> seque
       batches.emplace_back();
       packer.emplace(&batches.back());
     }
-    packer->Add(sequence, trained[i],
-                i + 1 < trained.size() ? &sequences[static_cast<size_t>(trained[i + 1])] : nullptr);
+    packer->Add(sequences, std::span(trained).subspan(i));
   }
   return batches;
 }

@@ -33,9 +33,9 @@ inline constexpr int64_t kLeastSharedTokens = 16;
 // Takes `order` (indices into `sequences`) from the front and opens a new micro-batch where the next sequence would
 // exceed `token_budget`; a longer one stands alone. Sequences without targets, or with fewer than two tokens, are left
 // out. Where the next sequences are of one group, the tokens that they have in common, up to the row of the first
-// target of any, are a segment that the rest of each follows (architecture, 'Order': gradients of a shared prompt are
-// summed in sample order). The cut depends on the sequences and the budget alone, so the bits of the gradients depend
-// on data and run spec alone.
+// target of any, are a segment that the rest of each follows: of the possible lengths that which saves most rows.
+// (Gradients of such a prompt are summed in the order of the sequences.) The cut depends on the sequences and the
+// budget alone, so the bits of the gradients depend on data and run spec alone.
 std::vector<MicroBatch> PackMicroBatches(std::span<const TrainingSequence> sequences, std::span<const int32_t> order,
                                          int64_t token_budget);
 

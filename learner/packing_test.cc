@@ -91,6 +91,18 @@ TEST(Packing, OnlyNeighboursOfOneGroupWithALongBeginningShare) {
             (std::vector<int64_t>{0, 20, 30, 40}));
 }
 
+// One system prompt, different questions of which two neighbours happen to begin alike.
+TEST(Packing, ThePrefixIsTheOneThatSavesMost) {
+  std::vector<TrainingSequence> sequences = Group(0, 30, {1, 1, 1, 1});
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    for (size_t at = i < 2 ? 24 : 20; at < 30; ++at) sequences[i].tokens[at] = static_cast<int32_t>(i);
+  }
+  const std::vector<MicroBatch> all = PackMicroBatches(sequences, std::vector<int32_t>{0, 1, 2, 3}, 1000);
+  EXPECT_EQ(all.front().packed.starts, (std::vector<int64_t>{0, 20, 30, 40, 50, 60})) << "3 times 20 over 1 times 24";
+  const std::vector<MicroBatch> two = PackMicroBatches(sequences, std::vector<int32_t>{0, 1}, 1000);
+  EXPECT_EQ(two.front().packed.starts, (std::vector<int64_t>{0, 24, 30, 36}));
+}
+
 TEST(Packing, TheBudgetCountsSharedRowsOnce) {
   const std::vector<TrainingSequence> sequences = Group(0, 101, {10, 10, 10, 10});
   // 100 shared rows, 10 of each sample.

@@ -13,10 +13,11 @@ std::map<std::string, double> SupervisedStep(Policy* policy, const std::vector<T
   std::vector<int32_t> order(sequences.size());
   std::iota(order.begin(), order.end(), 0);
   const std::vector<MicroBatch> micro_batches = PackMicroBatches(sequences, order, policy->token_budget());
-  int64_t loss_tokens = 0, fed_tokens = 0;
+  int64_t loss_tokens = 0, fed_tokens = 0, shared_tokens = 0;
   for (const MicroBatch& micro : micro_batches) {
     loss_tokens += micro.target_count;
     fed_tokens += micro.fed_tokens;
+    shared_tokens += micro.fed_tokens - static_cast<int64_t>(micro.packed.tokens.size());
   }
   policy->ZeroGradients();
   double negative_log_likelihood = 0, entropy = 0;
@@ -38,6 +39,7 @@ std::map<std::string, double> SupervisedStep(Policy* policy, const std::vector<T
       {"actor/lr", result.learning_rate},
       {"actor/skipped_updates", result.applied ? 0 : 1},
       {"train/tokens", static_cast<double>(fed_tokens)},
+      {"train/shared_tokens", static_cast<double>(shared_tokens)},
       {"train/loss_tokens", static_cast<double>(loss_tokens)},
       {"train/seconds", seconds},
       {"train/tokens_per_s", static_cast<double>(fed_tokens) / seconds},
