@@ -146,7 +146,7 @@ seed: 3
 model: {path: tiny-data/model}
 output_dir: life-out-c
 datasets:
-  problems: {sources: [{path: tiny-data/train.jsonl}]}
+  problems: {sources: [{path: tiny-data/train.jsonl, prompt_suffix: " 1 + 2 + 3 + 4 + 5 ="}]}
   held-out: {sources: [{path: tiny-data/test.jsonl}]}
 stages:
   - name: zero

@@ -19,6 +19,7 @@
 namespace hone::cli {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -57,6 +58,7 @@ TEST_F(Up, ARunSurvivesKillsAndInterruptionsWithTheSameWeights) {
   const nlohmann::json summary = Summary("up-out-a");
   EXPECT_GT(summary["compared_tokens"].get<double>(), 0);
   EXPECT_EQ(summary["max_abs_logprob_diff"], 0);
+  EXPECT_THAT(*ReadFile("up-out-a/metrics.jsonl"), ContainsRegex("\"train/shared_tokens\":[1-9]"));
   const std::string weights = summary["weights_sha256"];
   EXPECT_EQ(Hone("model hash up-out-a/export/model").out, weights + "\n");
 

@@ -15,7 +15,7 @@ seed: 3
 model: {path: tiny-data/model, random_init: true}
 datasets:
   mixture: {sources: [{path: tiny-data/pretrain.jsonl}]}
-  problems: {sources: [{path: tiny-data/train.jsonl}]}
+  problems: {sources: [{path: tiny-data/train.jsonl, prompt_suffix: " 1 + 2 + 3 + 4 + 5 ="}]}
   held-out: {sources: [{path: tiny-data/test.jsonl}]}
 checkpoints: {every_steps: 2}
 stages:

@@ -6,6 +6,8 @@
 
 namespace hone::cli {
 
+// Prompts are long enough that a group's samples share their rows in the learner.
+//
 // Writes tiny-data/ and tiny.yaml: stage `base` (pretrain, 8 steps), `zero` (rl, 6 steps, with evaluations), `model`
 // (export). False, and the test fails, where that did not work.
 bool MakeTinyWorld();
