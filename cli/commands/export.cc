@@ -94,7 +94,7 @@ absl::StatusOr<v1::Run> CreateExport(ControlClient* client, const std::string& c
     stage->mutable_export_()->set_path(out);
     stage->mutable_export_()->set_dtype(dtype);
     HONE_ASSIGN_OR_RETURN(const v1::RunSpec resolved, ResolveRunSpec(spec));
-    const absl::StatusOr<v1::Run> run = client->CreateRun(resolved, "hone-export/" + id);
+    absl::StatusOr<v1::Run> run = client->CreateRun(resolved, "hone-export/" + id);
     constexpr int kAttempts = 100;
     if (absl::IsAlreadyExists(run.status()) && attempt < kAttempts) continue;
     if (!run.ok()) return run;

@@ -160,6 +160,7 @@ std::vector<v1::Member> Core::DescribeMembers(absl::Time now) const {
   }
   std::sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<v1::Member> members;
+  members.reserve(ordered.size());
   for (auto& [serial, member] : ordered) members.push_back(std::move(member));
   return members;
 }
