@@ -235,7 +235,7 @@ TEST_P(AttentionTest, BackwardIsTheSameForAnyThreadCountAndBatch) {
 }
 
 // A prefix that several segments follow: what the reference says of each sequence written out in full, the prefix's
-// gradients summed. `queries` [T, H E] are those of the segments' own rows.
+// gradients summed. `written_out` begins with the prefix alone; then the prefix and each follower's own tokens.
 struct SharedBatch {
   SharedBatch(const Model& model, int64_t prefix, const std::vector<int64_t>& counts)
       : written_out(model, Lengths(prefix, counts), 16) {
@@ -248,7 +248,6 @@ struct SharedBatch {
       std::copy_n(written_out.v.begin(), prefix * kv, written_out.v.begin() + row * kv);
       segments.push_back({segments.back().row + segments.back().count, counts[s - 1], 0});
     }
-    rows = segments.back().row + segments.back().count;
   }
   static std::vector<int64_t> Lengths(int64_t prefix, const std::vector<int64_t>& counts) {
     std::vector<int64_t> lengths = {prefix};
@@ -266,7 +265,6 @@ struct SharedBatch {
   }
   Batch written_out;
   std::vector<PackedSegment> segments;
-  int64_t rows = 0;
 };
 
 TEST_P(AttentionTest, BackwardOfASharedPrefixIsTheSumOverItsFollowers) {

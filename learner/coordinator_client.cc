@@ -79,7 +79,7 @@ absl::Status CoordinatorClient::Begin() {
 
 absl::Status CoordinatorClient::Retry(absl::Duration deadline, const Call& call) {
   bool away = false;
-  const absl::Status status = CallWithRetry(RetryPolicy(), cancelled_, [&] {
+  absl::Status status = CallWithRetry(RetryPolicy(), cancelled_, [&] {
     grpc::ClientContext context;
     SetDeadline(context, deadline);
     absl::Status result = call(&context);

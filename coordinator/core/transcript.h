@@ -1,16 +1,24 @@
 // A small language for scenarios of the core: commands in, records and answers out as readable lines. For tests only.
 //
-//   create RUN stages="zero:rl:2 after:evaluate" prompts=2 group=2 rows=5 [seed=] [eval_rows=] [eval_every=]
-//   [keep_best=1]
-//       [from=CHECKPOINT] [every_steps=] [keep_last=] [budget=SECONDS] [overlong=fail]
-//       [prompt_mib=15]
-//   register worker|learner|reward NAME [keys=a,b]      heartbeat NAME       members
-//   lease NAME max=2 [holding=t:3,e:1]                  submit NAME t:3 [accuracy=0] [hash=b] [attempt=1] [drop=reason]
-//       [logprob=nan] [text_mib=48]
+//   create RUN stages="zero:rl:2 after:evaluate" prompts=2 group=2 rows=5 [seed=]
+//       [eval_rows=] [eval_every=] [keep_best=1] [from=CHECKPOINT] [every_steps=] [keep_last=]
+//       [budget=SECONDS] [overlong=fail] [prompt_mib=15]
+//   register worker|learner|reward NAME [keys=a,b]
+//   heartbeat NAME
+//   members
+//   lease NAME max=2 [holding=t:3,e:1]
+//   submit NAME t:3 [accuracy=0] [hash=b] [attempt=1] [drop=reason] [logprob=nan] [text_mib=48]
 //   decline NAME t:3 reason="too large"
-//   ... next-work NAME | publish NAME step=0 hash=a | await NAME version=0 | fetch NAME step=1 | report NAME step=1
-//   [total=9] checkpoint NAME step=1 hash=a | finish NAME [outcome=failed] steps=2 hash=a pause|resume|stop|status RUN
-//   wait SECONDS         restart [after=SECONDS]
+//   next-work NAME
+//   publish NAME step=0 hash=a
+//   await NAME version=0
+//   fetch NAME step=1
+//   report NAME step=1 [total=9]
+//   checkpoint NAME step=1 hash=a
+//   finish NAME [outcome=failed] steps=2 hash=a
+//   pause|resume|stop|status RUN
+//   wait SECONDS
+//   restart [after=SECONDS]
 //
 // A group is called by its purpose and prompt, as last leased: t:3 trains on prompt 3, e:1 evaluates prompt 1. A hash
 // is one letter, written 64 times. `restart` throws the core away and makes a new one from the journal,
