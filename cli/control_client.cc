@@ -207,16 +207,6 @@ absl::Status ControlClient::WatchRun(const std::string& name, const std::functio
   return status.ok() ? absl::OkStatus() : impl_->Explain(status);
 }
 
-std::string StateName(v1::RunState state) {
-  std::string name = v1::RunState_Name(state);
-  constexpr size_t kPrefix = sizeof("RUN_STATE_") - 1;
-  return name.size() > kPrefix ? absl::AsciiStrToLower(name.substr(kPrefix)) : "unknown";
-}
-
-bool IsFinal(v1::RunState state) {
-  return state == v1::RUN_STATE_STOPPED || state == v1::RUN_STATE_SUCCEEDED || state == v1::RUN_STATE_FAILED;
-}
-
 absl::Status CheckStage(const v1::Run& run, const std::string& stage) {
   std::vector<std::string> names;
   for (const v1::StageProgress& known : run.stages()) names.push_back(known.name());

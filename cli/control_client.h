@@ -54,9 +54,6 @@ class ControlClient {
   std::unique_ptr<Impl> impl_;
 };
 
-// "queued", "running", ...
-std::string StateName(v1::RunState state);
-bool IsFinal(v1::RunState state);  // STOPPED, SUCCEEDED or FAILED
 // NOT_FOUND, with the nearest name or all of them, where `run` has no stage called `stage`; OK where that is empty.
 absl::Status CheckStage(const v1::Run& run, const std::string& stage);
 

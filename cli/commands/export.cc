@@ -16,6 +16,7 @@
 #include "cli/run_file.h"
 #include "cli/watch.h"
 #include "coordinator/run_config/resolve.h"
+#include "coordinator/run_config/schema_words.h"
 
 namespace hone::cli {
 namespace {
@@ -64,7 +65,7 @@ void NoteWait(ControlClient* client, const v1::Run& run) {
       if (other.name() == run.name() || IsFinal(other.state())) continue;
       if (other.state() == v1::RUN_STATE_QUEUED && other.create_time().seconds() > run.create_time().seconds())
         continue;
-      before.push_back(absl::StrCat(other.name(), " (", StateName(other.state()), ")"));
+      before.push_back(absl::StrCat(other.name(), " (", RunStateName(other.state()), ")"));
     }
   }
   if (before.empty()) return;

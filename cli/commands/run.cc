@@ -10,6 +10,7 @@
 #include "cli/run_file.h"
 #include "cli/watch.h"
 #include "cli/worker_flags.h"
+#include "coordinator/run_config/schema_words.h"
 
 namespace hone::cli {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 void NoteEndedBefore(const v1::Run& run) {
   const std::string name = run.name().substr(run.name().find('/') + 1);
   const bool resumable = run.state() != v1::RUN_STATE_SUCCEEDED;
-  Note(absl::StrCat("run '", name, "' of this file is there already and ", StateName(run.state()),
+  Note(absl::StrCat("run '", name, "' of this file is there already and ", RunStateName(run.state()),
                     run.error().empty() ? "" : absl::StrCat(" (", run.error(), ")"), "; ",
                     resumable ? absl::StrCat("`hone resume ", name, "` goes on with it, and ") : "",
                     "another name or seed makes another run: --set name=..., --set seed=..."));
@@ -62,6 +63,7 @@ int RunRun(const Args& args) {
   if (!spec.ok()) return Fail(spec.status());
   if (dry_run) {
     if (const absl::Status works = CheckAgainstModels(*spec); !works.ok()) return Fail(works);
+    for (const absl::Status& missing : MissingInputs(*spec)) Note(absl::StrCat("not here: ", missing.message()));
     const v1::MemoryPlan memory = MakeMemoryPlan(*spec, ThisMachine(), worker);
     if (output == "json") {
       v1::ResolveRunResponse response;

@@ -8,6 +8,7 @@
 #include "cli/exit_codes.h"
 #include "cli/output.h"
 #include "cli/watch.h"
+#include "coordinator/run_config/schema_words.h"
 
 namespace hone::cli {
 namespace {
@@ -43,7 +44,7 @@ std::string Steps(const v1::StageProgress& stage) {
 
 std::string RunTable(const v1::Run& run) {
   Table head({"run", ShortName(run)});
-  head.Add({"state", StateName(run.state())});
+  head.Add({"state", RunStateName(run.state())});
   if (!run.error().empty()) head.Add({"error", run.error()});
   head.Add({"output", run.output_dir()});
   head.Add({"hash", run.spec_hash()});
@@ -51,7 +52,7 @@ std::string RunTable(const v1::Run& run) {
   Table stages({"stage", "kind", "steps", ""});
   bool current = true;  // the first unfinished stage is at work
   for (const v1::StageProgress& stage : run.stages()) {
-    std::string what = stage.finished() ? "done" : current && !IsFinal(run.state()) ? StateName(run.state()) : "";
+    std::string what = stage.finished() ? "done" : current && !IsFinal(run.state()) ? RunStateName(run.state()) : "";
     if (!stage.finished()) current = false;
     stages.Add({stage.name(), stage.kind(), Steps(stage), what});
   }
@@ -74,7 +75,7 @@ std::string ListTable(const std::vector<v1::Run>& runs, const v1::ListMembersRes
       if (!progress.finished()) break;
     }
     table.Add(
-        {ShortName(run), StateName(run.state()), stage, steps, ShortDuration(absl::Seconds(run.running_seconds()))});
+        {ShortName(run), RunStateName(run.state()), stage, steps, ShortDuration(absl::Seconds(run.running_seconds()))});
   }
   Table processes({"process", "name", "address", "heard of", "groups", "tokens/s", "kv use"});
   const auto gauge = [](const v1::Member& member, const char* name, double factor, const char* unit) {
@@ -107,7 +108,7 @@ int ChangeRun(const std::string& name, const std::string& summary, Change change
   absl::StatusOr<v1::Run> run = (*client)->PickRun(common.run);
   if (run.ok()) run = ((**client).*change)(run->name());
   if (!run.ok()) return Fail(run.status());
-  Print(common.json() ? ToJson(*run, true) + "\n" : absl::StrCat(run->name(), " ", StateName(run->state()), "\n"));
+  Print(common.json() ? ToJson(*run, true) + "\n" : absl::StrCat(run->name(), " ", RunStateName(run->state()), "\n"));
   return kExitOk;
 }
 

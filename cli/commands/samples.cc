@@ -51,6 +51,22 @@ std::string MetricsTable(const std::vector<v1::StepMetrics>& rows, const std::ve
   return table.ToText();
 }
 
+// One object a line; of each row's values only `columns`, or all where there are none.
+std::string MetricsJson(std::vector<v1::StepMetrics> rows, const std::vector<std::string>& columns) {
+  std::string text;
+  for (v1::StepMetrics& row : rows) {
+    if (!columns.empty()) {
+      google::protobuf::Map<std::string, double> all;
+      all.swap(*row.mutable_values());
+      for (const std::string& column : columns) {
+        if (const auto it = all.find(column); it != all.end()) (*row.mutable_values())[column] = it->second;
+      }
+    }
+    text += ToJson(row, false) + "\n";
+  }
+  return text;
+}
+
 // Names of all metrics that any row has.
 std::set<std::string> NamesIn(const std::vector<v1::StepMetrics>& rows) {
   std::set<std::string> present;
@@ -168,7 +184,7 @@ int RunMetrics(const Args& args) {
        "hone metrics quickstart --output json > metrics.jsonl"});
   flags.Add("stage", &stage, "only of this stage");
   flags.Add("last", &last, "only the last N steps; 0 = all");
-  flags.Add("columns", &columns, "names, separated by commas; else the usual ones");
+  flags.Add("columns", &columns, "names, separated by commas; else the usual ones, in JSON all");
   flags.Add("output", &output, "table, or json: one object a line");
   AddCoordinatorFlag(&flags, &coordinator);
   std::vector<std::string> runs;
@@ -189,7 +205,7 @@ int RunMetrics(const Args& args) {
   std::vector<std::string> names = absl::StrSplit(columns, ',', absl::SkipEmpty());
   if (const absl::Status known = CheckColumns(client->get(), *run, names, *rows); !known.ok()) return Fail(known);
   if (output == "json") {
-    for (const v1::StepMetrics& row : *rows) Print(ToJson(row, false) + "\n");
+    Print(MetricsJson(*std::move(rows), names));
     return kExitOk;
   }
   if (names.empty()) names = UsualColumns(*rows);

@@ -6,13 +6,13 @@
 #include "coordinator/core/core.h"
 #include "coordinator/core/record_time.h"
 #include "coordinator/core/stage_plan.h"
+#include "coordinator/run_config/schema_words.h"
 
 namespace hone::coordinator {
 namespace {
 
 absl::Status WrongState(const RunState& run, const std::string& action) {
-  return absl::FailedPreconditionError("run '" + run.name() + "' is " +
-                                       v1::RunState_Name(run.state()).substr(sizeof("RUN_STATE_") - 1) + ": cannot " +
+  return absl::FailedPreconditionError("run '" + run.name() + "' is " + RunStateName(run.state()) + ": cannot " +
                                        action + " it");
 }
 

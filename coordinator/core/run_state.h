@@ -18,9 +18,6 @@
 
 namespace hone::coordinator {
 
-// SUCCEEDED, FAILED or STOPPED: nothing happens any more unless it is resumed.
-bool IsFinal(v1::RunState state);
-
 // Where a record lies in the journal: [begin, end).
 struct RecordSpan {
   int64_t begin = 0;

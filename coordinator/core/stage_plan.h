@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "coordinator/run_config/stage_kind.h"
+#include "coordinator/run_config/schema_words.h"
 #include "hone/v1/run.pb.h"
 
 namespace hone::coordinator {

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "coordinator/run_config/stage_kind.h"   // what callers ask of a stage
-#include "coordinator/run_config/yaml_writer.h"  // ToYaml, for those who print a resolved run
+#include "coordinator/run_config/schema_words.h"  // what callers ask of a stage
+#include "coordinator/run_config/yaml_writer.h"   // ToYaml, for those who print a resolved run
 #include "hone/v1/run.pb.h"
 
 namespace hone {
