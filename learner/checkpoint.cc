@@ -74,7 +74,8 @@ json StateJson(const CheckpointState& state) {
           {"optimizer_updates", state.optimizer_updates},
           {"optimizer_skipped", state.optimizer_skipped},
           {"journal_position", state.journal_position},
-          {"root_hash", state.root_hash}};
+          {"root_hash", state.root_hash},
+          {"inputs", state.inputs}};
 }
 
 absl::Status WriteFiles(const CheckpointSource& source, const std::string& folder) {
@@ -216,7 +217,8 @@ CheckpointState ParseState(const json& state) {
           .optimizer_updates = state.at("optimizer_updates").get<int64_t>(),
           .optimizer_skipped = state.at("optimizer_skipped").get<int64_t>(),
           .journal_position = state.at("journal_position").get<int64_t>(),
-          .root_hash = state.at("root_hash").get<std::string>()};
+          .root_hash = state.at("root_hash").get<std::string>(),
+          .inputs = state.value("inputs", std::map<std::string, std::string>())};
 }
 
 }  // namespace
@@ -272,6 +274,20 @@ absl::StatusOr<Checkpoint> LoadCheckpoint(const std::string& path, CheckpointPar
     HONE_ASSIGN_OR_RETURN(checkpoint.second_moment, ReadMoments(loaded.config, JoinPath(path, kSecondMoment)));
   }
   return checkpoint;
+}
+
+bool IsCheckpointOf(const std::string& folder, const std::string& path) {
+  const std::string start = folder + "/step-";
+  return path.starts_with(start) && path.find_first_of("/.", start.size()) == std::string::npos;
+}
+
+absl::Status RemoveCheckpoint(const std::string& path, int64_t learner_epoch) {
+  const std::string aside = absl::StrCat(path, ".", learner_epoch, ".old", kTemporary);
+  HONE_RETURN_IF_ERROR(RemoveTree(aside));
+  if (const absl::Status moved = RenamePath(path, aside); !moved.ok()) {
+    return absl::IsNotFound(moved) ? absl::OkStatus() : moved;
+  }
+  return RemoveTree(aside);
 }
 
 }  // namespace hone::learner

@@ -2,18 +2,20 @@
 //
 //   state.json                               what it is (CheckpointState), and size and SHA-256 of every other file
 //   model/                                   the fp32 masters as a Hugging Face folder, loadable by any program
-//   optimizer/first_moment.safetensors       AdamW's moments, under the parameters' names; absent from a checkpoint of
-//   step 0 optimizer/second_moment.safetensors
+//   optimizer/first_moment.safetensors       AdamW's moments, under the parameters' names
+//   optimizer/second_moment.safetensors
 //
 // Invariants:
 //   1. A folder of that name is complete: it is written as <name>.<learner epoch>.tmp, fsynced file by file, and
-//      renamed. Epochs never come twice, so a fenced learner that is still alive writes elsewhere.
+//      renamed; it is renamed before it is removed. Epochs never come twice, so a fenced learner that is still alive
+//      writes elsewhere.
 //   2. Loading verifies every checksum, and the root hash, before anything is used.
 //   3. What follows from a checkpoint is bit for bit what follows from the state that it was made of.
 // Crash points: checkpoint.before_write, checkpoint.before_rename, checkpoint.after_rename (docs/durability.md).
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "base/status.h"
@@ -33,6 +35,8 @@ struct CheckpointState {
   int64_t optimizer_skipped = 0;
   int64_t journal_position = 0;  // after the last group that these weights have seen
   std::string root_hash;
+  // What the stage reads beside the weights that it starts from: SHA-256 by name. Who goes on must find the same.
+  std::map<std::string, std::string> inputs;
 };
 
 struct Checkpoint {
@@ -66,5 +70,12 @@ enum class CheckpointParts { kWeights, kAll };
 // NOT_FOUND: no such folder. INVALID_ARGUMENT: not a checkpoint of Hone's. DATA_LOSS: a file is missing, truncated or
 // altered. The message names the file, what was expected and what came.
 absl::StatusOr<Checkpoint> LoadCheckpoint(const std::string& path, CheckpointParts parts);
+
+// True where `path` is "<folder>/step-..." itself, and nothing below or beside it.
+bool IsCheckpointOf(const std::string& folder, const std::string& path);
+
+// Removes a checkpoint: at once for whoever looks for one, by a rename to "<path>.<learner epoch>.old.tmp", then its
+// files. What a crash leaves is removed by a later learner. OK where it is gone already.
+absl::Status RemoveCheckpoint(const std::string& path, int64_t learner_epoch);
 
 }  // namespace hone::learner

@@ -137,6 +137,19 @@ TEST_F(CheckpointTest, WhatEarlierLearnersLeftIsRemovedAndALatersIsNot) {
             (std::vector<std::string>{"model", "step-000020", "step-000020.10.old.tmp", "step-000020.8.tmp"}));
 }
 
+TEST_F(CheckpointTest, RemovedOnesAreGoneWholeAndNothingElseIs) {
+  ASSERT_TRUE(Write().ok());
+  const std::string path = JoinPath(folder_, "step-000020");
+  EXPECT_TRUE(IsCheckpointOf("/out/../runs", "/out/../runs/step-000020"));
+  for (const char* other : {"/out/../runs/step-000020/model", "/out/../runs/step-../../x", "/out/../runs/model",
+                            "/out/../runs/step-000020.7.tmp", "/elsewhere/step-000020"}) {
+    EXPECT_FALSE(IsCheckpointOf("/out/../runs", other)) << other;
+  }
+  EXPECT_TRUE(RemoveCheckpoint(path, 7).ok());
+  EXPECT_EQ(*ListDirectory(folder_), std::vector<std::string>{"model"});
+  EXPECT_TRUE(RemoveCheckpoint(path, 7).ok()) << "once more";
+}
+
 // A learner that was fenced while it wrote, and its successor: both end with the whole checkpoint in place, or fail.
 TEST_F(CheckpointTest, TwoLearnersAtTheSameStepLeaveAWholeOne) {
   std::vector<std::thread> learners;

@@ -64,7 +64,7 @@ struct CoordinatorClient::Stub {
   v1::CoordinatorService::Stub* operator->() const { return service.get(); }
 };
 
-CoordinatorClient::CoordinatorClient(std::shared_ptr<grpc::Channel> channel, Membership* membership,
+CoordinatorClient::CoordinatorClient(const std::shared_ptr<grpc::Channel>& channel, Membership* membership,
                                      std::function<bool()> cancelled)
     : stub_(std::make_unique<Stub>(Stub{v1::CoordinatorService::NewStub(channel)})),
       membership_(membership),

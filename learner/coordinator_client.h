@@ -34,7 +34,8 @@ enum class Flow {
 // shuts down). UNAVAILABLE, RESOURCE_EXHAUSTED (its disk is full) and missed deadlines are retried without end.
 class CoordinatorClient {
  public:
-  CoordinatorClient(std::shared_ptr<grpc::Channel> channel, Membership* membership, std::function<bool()> cancelled);
+  CoordinatorClient(const std::shared_ptr<grpc::Channel>& channel, Membership* membership,
+                    std::function<bool()> cancelled);
   ~CoordinatorClient();
 
   // Waits for the registration, and speaks under it from now on.

@@ -11,7 +11,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/files.h"
+#include "base/json_rows.h"
 #include "base/logging.h"
+#include "base/sha256.h"
 #include "base/strings.h"
 #include "hone/v1/run.pb.h"
 #include "model/tokenizer/prompt_frame.h"
@@ -46,19 +48,6 @@ absl::StatusOr<std::string> StringColumn(const nlohmann::json& object, const std
     return absl::InvalidArgumentError(absl::StrCat("'", column, "': expected a string, got ", it->type_name()));
   }
   return it->get<std::string>();
-}
-
-absl::StatusOr<nlohmann::json> ParseObject(std::string_view line) {
-  if (!IsValidUtf8(line)) return absl::InvalidArgumentError("not valid UTF-8");
-  try {
-    nlohmann::json object = nlohmann::json::parse(line);
-    if (!object.is_object()) {
-      return absl::InvalidArgumentError(absl::StrCat("expected a JSON object, got ", object.type_name()));
-    }
-    return object;
-  } catch (const nlohmann::json::exception& e) {
-    return absl::InvalidArgumentError(absl::StrCat("not JSON: ", e.what()));
-  }
 }
 
 // Token ids and where the loss begins, before limits.
@@ -101,7 +90,7 @@ absl::StatusOr<SupervisedRow> Tokenize(const SourceReader& reader, const nlohman
 
 RowOutcome ReadRow(const SourceReader& reader, std::string_view line) {
   RowOutcome outcome;
-  auto object = ParseObject(line);
+  auto object = ParseJsonRow(line);
   if (!object.ok()) return {.status = object.status()};
   auto row = Tokenize(reader, *object);
   if (!row.ok()) return {.status = row.status()};
@@ -158,6 +147,7 @@ absl::StatusOr<SupervisedSource> ReadSource(const SourceReader& reader) {
   });
   SupervisedSource source;
   source.path = path;
+  source.sha256 = Sha256Hex(contents);
   source.weight = reader.spec.has_weight() ? reader.spec.weight() : 1.0;
   int64_t tokens = 0;
   for (size_t i = 0; i < lines.size(); ++i) {

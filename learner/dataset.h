@@ -28,6 +28,7 @@ struct SupervisedRow {
 
 struct SupervisedSource {
   std::string path;
+  std::string sha256;  // of the whole file
   double weight = 1;
   std::vector<SupervisedRow> rows;
   int64_t dropped = 0;    // too long (OVERLONG_POLICY_DROP)

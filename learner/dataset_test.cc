@@ -133,7 +133,9 @@ TEST_F(DatasetTest, BadInputIsNamedByFileAndLine) {
   ExpectError("", "", "got no rows");
   ExpectError(" \n\n", "", "got no rows");
   ExpectError(good + "\n{\"prompt\": ", ":3", "not JSON");
-  ExpectError(good + "[1]", ":2", "expected a JSON object, got array");
+  ExpectError(good + "{\"prompt\": \"w2\", \"prompt\": \"w3\", \"completion\": \"w3\"}", ":2",
+              "key 'prompt' appears twice");
+  ExpectError(good + "[1]", ":2", "expected a JSON object");
   ExpectError(good + "{\"prompt\": \"w2\"}", ":2", "expected a key 'completion', got the keys [prompt]");
   ExpectError("{\"other\": 1}", ":1", "expected a key 'prompt', got the keys [other]");
   ExpectError(good + "{\"prompt\": \"w2\", \"completion\": 7}", ":2", "'completion': expected a string, got number");

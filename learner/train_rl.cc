@@ -24,6 +24,7 @@ absl::Status TrainRl(WorkSession* session) {
   std::unique_ptr<ReferenceModel> reference;
   if (options.kl_coefficient > 0) {
     HONE_ASSIGN_OR_RETURN(const LoadedModel start, LoadOrigin(session->work().start(), session->work().spec().seed()));
+    HONE_RETURN_IF_ERROR(session->NoteInput("the reference model", model::RootHash(start.config, start.masters)));
     reference = std::make_unique<ReferenceModel>(session->kernels(), start, session->dtype());
   }
   RlStep rl_step(policy.get(), reference.get(), options);

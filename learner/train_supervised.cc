@@ -77,6 +77,12 @@ absl::Status TrainSupervised(WorkSession* session) {
       CheckPromptRoomFrom(session->work().spec(), session->work().stage_index(), session->config().max_positions));
   // Before the policy: the number of steps may depend on the data, and the schedule on that.
   HONE_ASSIGN_OR_RETURN(const SupervisedData data, LoadData(*session));
+  for (size_t i = 0; i < data.sources.size(); ++i) {
+    const SupervisedSource& source = data.sources[i];
+    HONE_RETURN_IF_ERROR(session->NoteInput(absl::StrCat("datasets.", spec.dataset(), ".sources[", i, "] (",
+                                                         source.path.substr(source.path.rfind('/') + 1), ")"),
+                                            source.sha256));
+  }
   HONE_ASSIGN_OR_RETURN(const int32_t total, TotalSteps(spec, data.row_count()));
   // Of a stage in steps the coordinator has checked it.
   if (spec.optimizer().warmup_steps() > total) {

@@ -95,8 +95,18 @@ absl::Status WorkSession::Load() {
   checkpoint_path_ = path;
   checkpoint_hash_ = root_hash_ = state.root_hash;
   journal_position_ = state.journal_position;
+  earlier_inputs_ = state.inputs;
   HONE_INFO << "resumed from " << path << " at step " << state.step;
   return absl::OkStatus();
+}
+
+absl::Status WorkSession::NoteInput(const std::string& name, const std::string& sha256) {
+  inputs_[name] = sha256;
+  const auto earlier = earlier_inputs_.find(name);
+  if (earlier == earlier_inputs_.end() || earlier->second == sha256) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(name, " has changed since checkpoint ", checkpoint_path_,
+                                                    " was written: its SHA-256 is ", sha256, ", was ", earlier->second,
+                                                    ". Restore it, or begin a new run"));
 }
 
 std::unique_ptr<Policy> WorkSession::TakePolicy(const OptimizerOptions& options) {
@@ -151,7 +161,8 @@ absl::Status WorkSession::WriteCheckpoint(const Policy& policy, int32_t step) {
                                  .optimizer_updates = policy.optimizer().updates(),
                                  .optimizer_skipped = policy.optimizer().skipped(),
                                  .journal_position = journal_position_,
-                                 .root_hash = RootHashOf(policy.config(), policy.masters(), step)};
+                                 .root_hash = RootHashOf(policy.config(), policy.masters(), step),
+                                 .inputs = inputs_};
   const std::string folder = JoinPath(JoinPath(work_.output_dir(), "checkpoints"), stage().name());
   HONE_RETURN_IF_ERROR(CreateDirectories(folder));
   HONE_ASSIGN_OR_RETURN(checkpoint_path_,
@@ -170,9 +181,9 @@ absl::Status WorkSession::WriteCheckpoint(const Policy& policy, int32_t step) {
       services_.client->ReportCheckpoint(work_, step, checkpoint_path_, state.root_hash, journal_position_));
   for (const std::string& path : obsolete) {
     // Only what this stage wrote: a path from elsewhere is never removed on another process's word.
-    if (path.rfind(folder + "/step-", 0) != 0 || path.find("..") != std::string::npos) {
+    if (!IsCheckpointOf(folder, path)) {
       HONE_WARNING << "not removing '" << path << "': it is no checkpoint of " << folder;
-    } else if (const absl::Status removed = RemoveTree(path); !removed.ok()) {
+    } else if (const absl::Status removed = RemoveCheckpoint(path, services_.client->epoch()); !removed.ok()) {
       HONE_WARNING << "obsolete checkpoint " << path << ": " << removed.ToString();
     }
   }

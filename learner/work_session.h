@@ -48,6 +48,9 @@ class WorkSession {
   const ModelFiles& files() const { return loaded_.model.files; }
   // The policy made of what was loaded, which this uses up.
   std::unique_ptr<Policy> TakePolicy(const OptimizerOptions& options);
+  // Says what the stage reads beside it (a data file, the reference's weights), by a name that does not depend on where
+  // it lies. Checkpoints hold it. FAILED_PRECONDITION: what was resumed from had been trained with another one.
+  absl::Status NoteInput(const std::string& name, const std::string& sha256);
   // Steps that what was loaded contains.
   int32_t resume_step() const { return resume_step_; }
 
@@ -76,7 +79,9 @@ class WorkSession {
   Checkpoint loaded_;
   int32_t resume_step_ = 0;
   int64_t journal_position_ = 0;
-  int32_t hashed_step_ = -1;  // of root_hash_
+  std::map<std::string, std::string> inputs_;          // this sitting's
+  std::map<std::string, std::string> earlier_inputs_;  // those of the checkpoint that was resumed from
+  int32_t hashed_step_ = -1;                           // of root_hash_
   std::string root_hash_;
   int32_t checkpoint_step_ = -1;
   std::string checkpoint_path_, checkpoint_hash_;
