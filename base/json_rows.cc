@@ -1,5 +1,6 @@
 #include "base/json_rows.h"
 
+#include <cmath>
 #include <set>
 #include <vector>
 
@@ -41,6 +42,11 @@ absl::StatusOr<std::string> ScalarText(const Json& object, const std::string& ke
   const auto it = object.find(key);
   if (it == object.end() || it->is_null()) return std::string();
   if (it->is_string()) return it->get<std::string>();
+  // An integer literal beyond 64 bits has become the nearest double by now: another number than the row's.
+  if (it->is_number_float() && std::fabs(it->get<double>()) >= 0x1p63) {
+    return absl::InvalidArgumentError(
+        "key '" + key + "': the number has more than 63 bits, which JSON readers round: " + "write it as a string");
+  }
   if (it->is_number() || it->is_boolean()) return it->dump();
   return absl::InvalidArgumentError("key '" + key + "': expected a string or a number, got " + it->type_name());
 }

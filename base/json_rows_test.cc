@@ -33,5 +33,19 @@ TEST(JsonRowsTest, ARowWithoutAnIdHasItsLinesNumber) {
   EXPECT_EQ(Id("\"" + std::string(257, 'a') + "\""), "key 'id': expected one line of at most 256 bytes");
 }
 
+// A reader of JSON holds them as doubles, so that the right answer would be compared with another number.
+TEST(JsonRowsTest, NumbersThatWouldBeRoundedAreRefused) {
+  const auto text = [](const std::string& value) {
+    return ScalarText(*ParseJsonRow("{\"answer\": " + value + "}"), "answer");
+  };
+  EXPECT_EQ(*text("9223372036854775807"), "9223372036854775807");
+  EXPECT_EQ(*text("-0.125"), "-0.125");
+  EXPECT_EQ(*text("\"123456789012345678901\""), "123456789012345678901");
+  for (const char* large : {"123456789012345678901", "-123456789012345678901", "1e300"}) {
+    EXPECT_EQ(text(large).status().message(),
+              "key 'answer': the number has more than 63 bits, which JSON readers round: write it as a string");
+  }
+}
+
 }  // namespace
 }  // namespace hone

@@ -347,6 +347,13 @@ TEST_F(LearnerTest, ExportsOnceAndNeverOverOthersFiles) {
     EXPECT_FALSE(FileExists(JoinPath(folder, "exported.hone-old")));
     EXPECT_FALSE(FileExists(JoinPath(folder, "exported.hone-tmp")));
   }
+  // Another run's export at the same place is another's.
+  v1::LearnerWork other = work;
+  other.set_run("other");
+  const FakeCoordinator::Record others = RunUndisturbed(other);
+  EXPECT_EQ(others.finished->outcome(), v1::WORK_OUTCOME_FAILED);
+  EXPECT_NE(others.finished->error().find("is the export of another run or stage"), std::string::npos)
+      << others.finished->error();
   ASSERT_TRUE(RemoveTree(JoinPath(folder, "exported/hone_export.json")).ok());
   const FakeCoordinator::Record refused = RunUndisturbed(work);
   EXPECT_EQ(refused.finished->outcome(), v1::WORK_OUTCOME_FAILED);
@@ -433,6 +440,32 @@ TEST_F(LearnerTest, CompletionsThatFillTheContextFailTheWorkBeforeItBegins) {
   after->clear_from();
   spec.mutable_stages()->SwapElements(0, 1);
   expect_refused(MakeWork(folder, spec, v1::WORK_KIND_SERVE), "stages[0].evaluate.evaluation");
+}
+
+// What the first steps were trained on must be what the others are: data of a supervised stage, the reference of rl.
+TEST_F(LearnerTest, OtherDataOrAnotherReferenceThanBeforeIsRefused) {
+  for (const std::string kind : {"pretrain", "rl"}) {
+    const std::string folder = FreshFolder(absl::StrCat("changed-", kind));
+    v1::RunSpec spec = TinyRun(folder, kind, 4);
+    if (kind == "rl") spec.mutable_stages(0)->mutable_rl()->mutable_algorithm()->set_kl_coefficient(0.1);
+    v1::LearnerWork work = MakeWork(folder, spec);
+    const FakeCoordinator::Record record = RunUndisturbed(work);
+    ExpectDone(record, 4);
+    work.set_resume_checkpoint(record.finished->path());
+    work.set_resume_step(4);
+    ExpectDone(RunUndisturbed(work), 4);
+    if (kind == "rl") {
+      work.mutable_start()->set_checkpoint_path(record.finished->path());
+    } else {
+      WriteTinyData(work.spec().datasets().begin()->second.sources(0).path(), 30, /*seed=*/99);
+    }
+    const FakeCoordinator::Record refused = RunUndisturbed(work);
+    EXPECT_EQ(refused.finished->outcome(), v1::WORK_OUTCOME_FAILED) << kind;
+    EXPECT_NE(refused.finished->error().find(kind == "rl" ? "the reference model has changed"
+                                                          : ".sources[0] (data.jsonl) has changed"),
+              std::string::npos)
+        << refused.finished->error();
+  }
 }
 
 TEST_F(LearnerTest, ACheckpointOfAnotherSpecIsRefused) {

@@ -1,6 +1,5 @@
 #include "learner/serve_export.h"
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -8,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/files.h"
 #include "base/logging.h"
+#include "base/paths.h"
 #include "learner/dataset.h"
 #include "learner/prompt_room.h"
 
@@ -27,21 +27,26 @@ absl::Status WriteExport(const LoadedModel& loaded, kernels::DType dtype, const 
   return SyncPath(folder);
 }
 
-absl::Status CheckReplaceable(const std::string& path) {
+// An export is replaced by one of the same run and stage alone: after a crash, or where a run is carried out anew.
+absl::Status CheckReplaceable(const std::string& path, const std::string& run, const std::string& stage) {
   if (!FileExists(path)) return absl::OkStatus();
-  if (DirectoryExists(path)) {
-    HONE_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(path));
-    if (names.empty() || FileExists(JoinPath(path, kMarker))) return absl::OkStatus();
+  if (!DirectoryExists(path)) {
+    return absl::AlreadyExistsError(absl::StrCat("export: '", path, "' exists and is no folder: not overwritten"));
   }
-  return absl::AlreadyExistsError(absl::StrCat("export: '", path, "' exists and is not an export of Hone's (it has no ",
-                                               kMarker, "): not overwritten"));
-}
-
-// The path without what would put a sibling's name (the path and an ending) inside of it: "a/b/", "a/b/.".
-std::string PlainPath(const std::string& path) {
-  std::string plain = std::filesystem::path(path).lexically_normal().string();
-  while (plain.size() > 1 && plain.back() == '/') plain.pop_back();
-  return plain;
+  HONE_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(path));
+  if (names.empty()) return absl::OkStatus();
+  const absl::StatusOr<std::string> text = ReadFile(JoinPath(path, kMarker));
+  if (!text.ok()) {
+    return absl::AlreadyExistsError(absl::StrCat(
+        "export: '", path, "' exists and is not an export of Hone's (it has no ", kMarker, "): not overwritten"));
+  }
+  const nlohmann::json marker = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  const auto is = [&marker](const char* key, const std::string& value) {
+    return marker.is_object() && marker.contains(key) && marker[key] == value;
+  };
+  if (is("run", run) && is("stage", stage)) return absl::OkStatus();
+  return absl::AlreadyExistsError(absl::StrCat("export: '", path, "' is the export of another run or stage (its ",
+                                               kMarker, " says which): not overwritten"));
 }
 
 // At every moment the earlier export or the new one is whole, at `path` or beside it.
@@ -83,7 +88,7 @@ absl::Status ExportWeights(WorkSession* session) {
   const v1::LearnerWork& work = session->work();
   const std::string path = PlainPath(
       spec.path().empty() ? JoinPath(JoinPath(work.output_dir(), "export"), session->stage().name()) : spec.path());
-  HONE_RETURN_IF_ERROR(CheckReplaceable(path));
+  HONE_RETURN_IF_ERROR(CheckReplaceable(path, work.run(), session->stage().name()));
   HONE_ASSIGN_OR_RETURN(const LoadedModel loaded, LoadOrigin(work.start(), work.spec().seed()));
   const v1::DType wanted = spec.has_dtype() ? spec.dtype() : work.spec().numerics().dtype();
   const kernels::DType dtype = wanted == v1::DTYPE_BF16 ? kernels::DType::kBf16 : kernels::DType::kF32;

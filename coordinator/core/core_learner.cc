@@ -3,6 +3,7 @@
 #include <set>
 
 #include "base/check.h"
+#include "base/paths.h"
 #include "base/status.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/stage_plan.h"
@@ -407,16 +408,19 @@ absl::StatusOr<v1::ReportCheckpointResponse> Core::ReportCheckpoint(const v1::Re
     recorded.set_journal_position(request.journal_position());
     Emit(std::move(record), now);
   }
-  // What a run that waits (an export, a fork) begins with stays until that has begun and ended.
+  // What another run (an export, a fork) begins with stays until that has succeeded: one that was stopped or failed may
+  // be resumed.
   std::set<std::string> wanted;
   for (const auto& other : runs_) {
-    if (other->HasEnded()) continue;
+    if (other->state() == v1::RUN_STATE_SUCCEEDED) continue;
     for (const v1::StageSpec& stage : other->spec().stages()) {
-      wanted.insert(AbsolutePath(options_.working_directory, stage.from_checkpoint()));
+      if (stage.has_from_checkpoint()) {
+        wanted.insert(PlainPath(AbsolutePath(options_.working_directory, stage.from_checkpoint())));
+      }
     }
   }
   for (const CheckpointEntry& obsolete : place.run->ObsoleteCheckpoints(place.stage)) {
-    if (!wanted.contains(obsolete.path)) response.add_obsolete_paths(obsolete.path);
+    if (!wanted.contains(PlainPath(obsolete.path))) response.add_obsolete_paths(obsolete.path);
   }
   return response;
 }

@@ -11,6 +11,9 @@
 namespace hone::coordinator {
 namespace {
 
+// How the workers' reasons for prompts that are too long begin (rollout_worker/group_text.cc).
+constexpr const char* kOverlongReason = "overlong: ";
+
 static_assert(Core::kMaxLeaseBytes + kMaxRowBytes < kMaxMessageBytes);
 
 std::string LearnerMemberId(int64_t epoch) { return "learner-" + std::to_string(epoch); }
@@ -185,7 +188,9 @@ absl::StatusOr<v1::SubmitGroupResponse> Core::SubmitGroup(const v1::SubmitGroupR
   recorded.set_slot(item->slot);
   recorded.set_purpose(set.context.purpose());
   *recorded.mutable_group() = group;
-  const bool fails_run = group.state() == v1::GROUP_STATE_DROPPED && set.context.overlong() == v1::OVERLONG_POLICY_FAIL;
+  const bool fails_run = group.state() == v1::GROUP_STATE_DROPPED &&
+                         set.context.overlong() == v1::OVERLONG_POLICY_FAIL &&
+                         group.drop_reason().starts_with(kOverlongReason);
   leases_.MarkDone(group.group_id());
   if (fails_run) {
     // Not recorded: a run that is resumed asks for the group again, and fails again where nothing has changed.

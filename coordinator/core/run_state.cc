@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "coordinator/core/stage_plan.h"
+#include "coordinator/run_config/schema_words.h"
 
 namespace hone::coordinator {
 namespace {
@@ -12,11 +13,16 @@ int32_t Covered(const StageState& stage) {
   return stage.checkpoints.empty() ? 0 : std::min(stage.checkpoints.back().step, stage.steps_done);
 }
 
-}  // namespace
-
-bool IsFinal(v1::RunState state) {
-  return state == v1::RUN_STATE_STOPPED || state == v1::RUN_STATE_SUCCEEDED || state == v1::RUN_STATE_FAILED;
+// Whether the weights after `step` steps are to be evaluated, published or not. A stage in epochs has its number of
+// steps from the learner.
+bool MayBeEvaluated(const v1::StageSpec& spec, const StageState& state, int32_t step) {
+  if (StepsTotal(spec) > 0 || step == 0) return EvaluationDue(spec, step, state.finish_step);
+  const v1::PeriodicEvalSpec* periodic = PeriodicEvaluation(spec);
+  if (periodic->every_steps() > 0 && step % periodic->every_steps() == 0) return true;
+  return periodic->at_end() && (step == state.steps_total || step == state.finish_step);
 }
+
+}  // namespace
 
 RunState::RunState(const v1::RunCreated& record, absl::Time time)
     : spec_(record.spec()),
@@ -278,8 +284,8 @@ std::vector<CheckpointEntry> RunState::Retained(int index, bool kept) const {
     if (i + keep_last >= state.checkpoints.size() || &checkpoint == best) return true;
     if (state.finished && checkpoint.path == state.final_path) return true;
     // It may still become the best.
-    return keep_best && checkpoint.step >= state.published_step &&
-           EvaluationDue(spec, checkpoint.step, state.finish_step) && !state.evaluations.contains(checkpoint.step);
+    return keep_best && checkpoint.step >= state.published_step && MayBeEvaluated(spec, state, checkpoint.step) &&
+           !state.evaluations.contains(checkpoint.step);
   };
   std::vector<CheckpointEntry> checkpoints;
   for (size_t i = 0; i < state.checkpoints.size(); ++i) {

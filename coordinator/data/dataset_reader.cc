@@ -1,5 +1,6 @@
 #include "coordinator/data/dataset_reader.h"
 
+#include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -16,13 +17,19 @@ namespace {
 
 using Json = nlohmann::json;
 
-absl::StatusOr<v1::PromptRecord> ParseRow(std::string_view line, const v1::ColumnSpec& columns, int64_t number) {
+std::vector<std::string> KeysOf(const Json& object) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : object.items()) keys.push_back(key);
+  return keys;
+}
+
+absl::StatusOr<v1::PromptRecord> ParseRow(std::string_view line, const v1::ColumnSpec& columns, int64_t number,
+                                          std::vector<std::string>* keys) {
   HONE_ASSIGN_OR_RETURN(const Json object, ParseJsonRow(line));
+  if (keys != nullptr) *keys = KeysOf(object);
   const auto prompt = object.find(columns.prompt());
   if (prompt == object.end()) {
-    std::vector<std::string> keys;
-    for (const auto& [key, value] : object.items()) keys.push_back(key);
-    const std::string near = NearestName(columns.prompt(), keys);
+    const std::string near = NearestName(columns.prompt(), KeysOf(object));
     return absl::InvalidArgumentError("key '" + columns.prompt() + "': missing" +
                                       (near.empty() ? "" : "; did you mean '" + near + "'?"));
   }
@@ -56,10 +63,36 @@ void MakeIdsUnique(PromptSet* set) {
   }
 }
 
+// The data sets whose answers a reward of weight other than 0 looks at.
+std::set<std::string> SetsWithAnswers(const v1::RunSpec& spec) {
+  const auto looks = [](const auto& rewards) {
+    return std::any_of(rewards.begin(), rewards.end(), [](const v1::RewardSpec& reward) {
+      return reward.has_accuracy() && (!reward.has_weight() || reward.weight() != 0);
+    });
+  };
+  std::set<std::string> names;
+  for (const v1::StageSpec& stage : spec.stages()) {
+    if (stage.has_rl() && looks(stage.rl().rewards())) names.insert(stage.rl().dataset());
+    const v1::EvaluationSpec* evaluation = EvaluationOf(stage);
+    if (evaluation != nullptr && looks(evaluation->rewards())) names.insert(evaluation->dataset());
+  }
+  return names;
+}
+
+absl::Status CheckAnswers(const PromptSource& source, const v1::ColumnSpec& columns, const std::string& path,
+                          const std::vector<std::string>& keys) {
+  const auto has_answer = [](const v1::PromptRecord& row) { return !row.answer().empty(); };
+  if (std::any_of(source.rows.begin(), source.rows.end(), has_answer)) return absl::OkStatus();
+  const std::string near = NearestName(columns.answer(), keys);
+  return absl::InvalidArgumentError(path + ": no row has the key '" + columns.answer() +
+                                    "', the answer that the accuracy reward compares with" +
+                                    (near.empty() ? "" : "; did you mean '" + near + "'?"));
+}
+
 }  // namespace
 
-absl::StatusOr<PromptSource> ReadPromptSource(const v1::SourceSpec& spec, const std::string& path,
-                                              std::string* sha256) {
+absl::StatusOr<PromptSource> ReadPromptSource(const v1::SourceSpec& spec, const std::string& path, std::string* sha256,
+                                              std::vector<std::string>* keys) {
   HONE_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   *sha256 = Sha256Hex(text);
   PromptSource source;
@@ -75,7 +108,7 @@ absl::StatusOr<PromptSource> ReadPromptSource(const v1::SourceSpec& spec, const 
     std::string_view line = std::string_view(text).substr(begin, end - begin);
     begin = end + 1;
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    auto row = ParseRow(line, spec.columns(), number);
+    auto row = ParseRow(line, spec.columns(), number, source.rows.empty() ? keys : nullptr);
     if (!row.ok()) return Annotate(row.status(), path + ":" + std::to_string(number));
     source.rows.push_back(*std::move(row));
   }
@@ -91,6 +124,7 @@ absl::StatusOr<LoadedPrompts> LoadPrompts(const v1::RunSpec& spec, const std::st
   for (const v1::StageSpec& stage : spec.stages()) {
     ForEachPromptSet(stage, [&](const std::string& name) { names.insert(name); });
   }
+  const std::set<std::string> with_answers = SetsWithAnswers(spec);
   LoadedPrompts loaded;
   for (const std::string& name : names) {
     const auto dataset = spec.datasets().find(name);
@@ -99,8 +133,11 @@ absl::StatusOr<LoadedPrompts> LoadPrompts(const v1::RunSpec& spec, const std::st
     for (const v1::SourceSpec& source : dataset->second.sources()) {
       const std::string path =
           source.path().starts_with('/') ? source.path() : JoinPath(working_directory, source.path());
-      auto rows = ReadPromptSource(source, path, &loaded.source_sha256[source.path()]);
-      if (!rows.ok()) return Annotate(rows.status(), "datasets." + name);
+      std::vector<std::string> keys;
+      auto rows = ReadPromptSource(source, path, &loaded.source_sha256[source.path()], &keys);
+      absl::Status status = rows.status();
+      if (rows.ok() && with_answers.contains(name)) status = CheckAnswers(*rows, source.columns(), path, keys);
+      if (!status.ok()) return Annotate(status, "datasets." + name);
       set->sources.push_back(*std::move(rows));
     }
     if (set->sources.empty()) return absl::InvalidArgumentError("datasets." + name + ".sources: missing");

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "coordinator/core/prompts.h"
@@ -20,11 +21,14 @@ struct LoadedPrompts {
 // strings, numbers or booleans, or absent (an absent id is the line number). Blank lines are skipped.
 //
 // INVALID_ARGUMENT names file, line and key: not UTF-8, not a JSON object, a missing or ill-typed key, a duplicate key,
-// a row of more than kMaxRowBytes; also an empty file. NOT_FOUND: no such file.
-absl::StatusOr<PromptSource> ReadPromptSource(const v1::SourceSpec& spec, const std::string& path, std::string* sha256);
+// a row of more than kMaxRowBytes; also an empty file. NOT_FOUND: no such file. `keys`, where given, gets those of the
+// first row.
+absl::StatusOr<PromptSource> ReadPromptSource(const v1::SourceSpec& spec, const std::string& path, std::string* sha256,
+                                              std::vector<std::string>* keys = nullptr);
 
 // Every data set that the run's rl and evaluate stages hand out. Relative paths start at `working_directory`. Ids are
-// made unique in a data set: one that was seen before gets "@<source>:<row>" behind it.
+// made unique in a data set: one that was seen before gets "@<source>:<row>" behind it. INVALID_ARGUMENT also where an
+// accuracy reward compares answers and no row of a source has one: a misspelt column.
 absl::StatusOr<LoadedPrompts> LoadPrompts(const v1::RunSpec& spec, const std::string& working_directory);
 
 }  // namespace hone::coordinator

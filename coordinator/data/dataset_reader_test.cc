@@ -96,6 +96,21 @@ TEST_F(DatasetReaderTest, LoadsWhatStagesHandOutWithUniqueIds) {
   const auto loaded = LoadPrompts(spec, directory_);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   ASSERT_EQ(loaded->sets.size(), 1u);
+  // No row has an answer: that is a mistake as soon as a reward compares it.
+  v1::RunSpec compared = spec;
+  v1::RewardSpec* reward = compared.mutable_stages(0)->mutable_rl()->add_rewards();
+  reward->mutable_accuracy();
+  reward->set_weight(0);
+  EXPECT_TRUE(LoadPrompts(compared, directory_).ok());
+  reward->clear_weight();
+  (*compared.mutable_datasets())["train"].mutable_sources(1)->mutable_columns()->set_answer("promt");
+  EXPECT_EQ(LoadPrompts(compared, directory_).status().message(),
+            "datasets.train: " + directory_ +
+                "/data.jsonl: no row has the key 'answer', the answer that the accuracy "
+                "reward compares with");
+  (*compared.mutable_datasets())["train"].mutable_sources(0)->mutable_columns()->set_answer("promt");
+  EXPECT_NE(std::string(LoadPrompts(compared, directory_).status().message()).find("did you mean 'prompt'?"),
+            std::string::npos);
   std::vector<std::string> ids;
   for (const PromptSource& source : loaded->sets.at("train")->sources) {
     for (const v1::PromptRecord& row : source.rows) ids.push_back(row.id());

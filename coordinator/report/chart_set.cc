@@ -110,6 +110,8 @@ std::vector<Chart> ChartsOf(const RunHistory& history, const std::string& stage)
       steps("Learning rate", "", {{"actor/lr", "learning rate"}}, 0.0),
       steps("Throughput", "tokens a second", {{"rollout/tokens_per_s", "rollout"}, {"train/tokens_per_s", "training"}},
             0.0),
+      steps("Tokens trained on", "a step",
+            {{"train/tokens", "all"}, {"train/shared_tokens", "of prompts, shared by samples"}}, 0.0),
       steps("Groups without signal", "share with equal rewards", {{"reward/zero_variance_share", "equal rewards"}},
             0.0),
       steps("Left out", "a step",

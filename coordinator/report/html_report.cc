@@ -82,6 +82,15 @@ std::string Cards(const RunSummary& summary) {
     html += Card("training", absl::StrCat(ShortNumber(std::round(*rate)), " <i>tokens/s</i>"),
                  absl::StrCat(Grouped(summary.totals.train_tokens), " tokens trained on"));
   }
+  // No mean contains these, so a reader must not overlook them.
+  if (const int64_t dropped = summary.standing.dropped_groups; dropped > 0) {
+    html += Card("dropped", absl::StrCat(Grouped(static_cast<double>(dropped)), " <i>groups</i>"),
+                 "without samples, in no mean");
+  }
+  if (const int64_t unscorable = summary.standing.unscorable_samples; unscorable > 0) {
+    html += Card("unscorable", absl::StrCat(Grouped(static_cast<double>(unscorable)), " <i>samples</i>"),
+                 "without a reward, in no mean");
+  }
   html += Card("time", Seconds(summary.standing.running_seconds), absl::StrCat(summary.totals.steps, " steps"));
   return html;
 }

@@ -44,6 +44,15 @@ TEST(HtmlReportTest, ShowsFiguresChartsAndSamples) {
   }
 }
 
+TEST(HtmlReportTest, WhatNoMeanContainsIsOnACard) {
+  const RunHistory history = DemoWithText("x");
+  const std::string html =
+      HtmlReport(history, Summarize(history, {.state = "succeeded", .dropped_groups = 1234, .unscorable_samples = 8}));
+  EXPECT_THAT(html, HasSubstr("1\u2009234 <i>groups</i>"));
+  EXPECT_THAT(html, HasSubstr("8 <i>samples</i>"));
+  EXPECT_THAT(Render(history), Not(HasSubstr("in no mean")));
+}
+
 TEST(HtmlReportTest, HostileTextIsInertWhereverItAppears) {
   const std::string evil = "\"><script>alert(1)</script><img src=x onerror='y'>&amp;";
   const std::string html = Render(DemoWithText(evil), evil);

@@ -65,7 +65,9 @@ Json Whole(double value) { return static_cast<int64_t>(value); }
 
 Json LogprobDiff(const Totals& totals) {
   if (totals.compared_tokens == 0) return nullptr;
-  return Optional(totals.max_abs_logprob_diff);
+  // The worst there is must not look like 'not measured', and JSON has no infinity.
+  if (!std::isfinite(totals.max_abs_logprob_diff)) return "infinite";
+  return totals.max_abs_logprob_diff;
 }
 
 Json EvaluationJson(const std::optional<EvaluationRow>& row) {

@@ -77,6 +77,15 @@ class Cursor {
   }
 
  private:
+  // The element's name; where none is given, what is its default (a reward's kind).
+  static std::string NameOf(const Message& element, const FieldDescriptor* name) {
+    const Reflection& r = *element.GetReflection();
+    if (r.HasField(element, name)) return r.GetString(element, name);
+    const google::protobuf::OneofDescriptor* kind = element.GetDescriptor()->FindOneofByName("kind");
+    const FieldDescriptor* set = kind == nullptr ? nullptr : r.GetOneofFieldDescriptor(element, kind);
+    return set == nullptr ? "" : set->name();
+  }
+
   absl::Status EnterElement(const FieldDescriptor* field, const std::string& part) {
     const Reflection& r = *message_->GetReflection();
     const int size = r.FieldSize(*message_, field);
@@ -86,7 +95,7 @@ class Cursor {
     if (name != nullptr && name->cpp_type() == FieldDescriptor::CPPTYPE_STRING && !name->is_repeated()) {
       for (int i = 0; i < size; ++i) {
         Message* element = r.MutableRepeatedMessage(message_, field, i);
-        const std::string element_name = element->GetReflection()->GetString(*element, name);
+        const std::string element_name = NameOf(*element, name);
         if (element_name == part) {
           where_ = absl::StrCat(where_, "[", i, "]");
           message_ = element;

@@ -47,6 +47,7 @@ TEST(Overrides, ReachEveryPlace) {
   EXPECT_EQ(Set("stages.1.rl.group_size=8").stages(1).rl().group_size(), 8);
   EXPECT_EQ(Set("stages[1].rl.group_size=8").stages(1).rl().group_size(), 8);
   EXPECT_EQ(Set("stages.zero.rl.rewards.right.weight=0.5").stages(1).rl().rewards(0).weight(), 0.5);
+  EXPECT_EQ(Set("stages.zero.rl.rewards.format.weight=0.5").stages(1).rl().rewards(1).weight(), 0.5) << "by its kind";
   EXPECT_EQ(Set("stages.zero.rl.rewards[1].format.require_finished=false").stages(1).rl().rewards(1).has_format(),
             true);
   EXPECT_EQ(Set("datasets.train.sources.0.path=b=c.jsonl").datasets().at("train").sources(0).path(), "b=c.jsonl");

@@ -164,7 +164,10 @@ absl::Status ResolveRl(const ResolveContext& context, const std::string& path, v
   HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".steps", rl->steps(), 1));
   HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".prompts_per_step", rl->prompts_per_step(), 1));
   HONE_RETURN_IF_ERROR(CheckAtMost(path + ".prompts_per_step", rl->prompts_per_step(), kMaxPrompts));
-  HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".group_size", rl->group_size(), 1));
+  if (rl->group_size() < 2) {
+    return FieldError(path + ".group_size", absl::StrCat("expected at least 2, got ", rl->group_size(),
+                                                         ": a sample is compared with the others of its group"));
+  }
   HONE_RETURN_IF_ERROR(CheckAtMost(path + ".group_size", rl->group_size(), kMaxGroup));
   HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".minibatches", rl->minibatches(), 1));
   if (rl->minibatches() > rl->prompts_per_step()) {

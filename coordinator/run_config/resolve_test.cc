@@ -213,7 +213,7 @@ TEST(Resolve, EachBadFieldIsNamed) {
       {{"stages.zero.rl={steps: 1, rewards: [{length: {}}]}"},
        "stages[1].rl.dataset: required; expected one of: test, train"},
       {{"stages.zero.rl.prompts_per_step=0"}, "rl.prompts_per_step: expected at least 1"},
-      {{"stages.zero.rl.group_size=0"}, "stages[1].rl.group_size: expected at least 1, got 0"},
+      {{"stages.zero.rl.group_size=0"}, "stages[1].rl.group_size: expected at least 2, got 0"},
       {{"stages.zero.rl.group_size=5000"}, "stages[1].rl.group_size: expected at most 4096, got 5000"},
       {{"stages.zero.rl.minibatches=33"},
        "rl.minibatches: a minibatch needs a group at least: expected at most prompts_per_step (32), got 33"},
@@ -271,8 +271,7 @@ TEST(Resolve, EachBadFieldIsNamed) {
 }
 
 TEST(Resolve, WhatOnlyLooksBadIsAccepted) {
-  for (const char* assignment : {"stages.zero.rl.group_size=1",  // every advantage is 0: pointless, not wrong
-                                 "stages.final.evaluate.evaluation.sampling.temperature=0",  // greedy
+  for (const char* assignment : {"stages.final.evaluate.evaluation.sampling.temperature=0",  // greedy
                                  "stages.final.evaluate.evaluation.rewards=[{accuracy: {}, weight: 0}]",
                                  "stages.zero.rl.optimizer.max_grad_norm=0", "stages.zero.rl.rewards.3.weight=-0.5",
                                  "stages.base.from_checkpoint=somewhere"}) {

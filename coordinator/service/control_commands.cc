@@ -1,10 +1,15 @@
 // The commands of ControlService.
+#include <google/protobuf/util/message_differencer.h>
+
 #include <algorithm>
 #include <charconv>
 
+#include "base/files.h"
+#include "base/paths.h"
 #include "base/status.h"
 #include "coordinator/data/dataset_reader.h"
 #include "coordinator/run_config/resolve.h"
+#include "coordinator/run_config/schema_words.h"
 #include "coordinator/service/execute.h"
 #include "rpc/limits.h"
 
@@ -37,15 +42,39 @@ absl::StatusOr<std::pair<int64_t, int64_t>> ParseToken(const std::string& token)
 
 std::string MakeToken(int64_t a, int64_t b) { return std::to_string(a) + ":" + std::to_string(b); }
 
-// A former run's traces in a folder that no run of this coordinator has.
-absl::Status CheckOutputFolder(const std::string& output_dir) {
-  for (const char* trace : {"run.yaml", "metrics.jsonl", "checkpoints"}) {
+// Makes the folder, which no run of this coordinator has; refuses one that holds what a run leaves.
+absl::Status PrepareOutputFolder(const std::string& output_dir) {
+  for (const char* trace :
+       {"run.yaml", "metrics.jsonl", "samples.jsonl", "summary.json", "report.html", "tensorboard", "checkpoints"}) {
     if (FileExists(JoinPath(output_dir, trace))) {
       return absl::AlreadyExistsError("output folder " + output_dir + " belongs to another run (it holds " + trace +
                                       "): remove it or choose another output_dir");
     }
   }
-  return absl::OkStatus();
+  HONE_RETURN_IF_ERROR(Annotate(CreateDirectories(output_dir), "output_dir"));
+  const std::string probe = JoinPath(output_dir, ".hone-probe");
+  HONE_RETURN_IF_ERROR(Annotate(WriteFileAtomic(probe, ""), "output_dir"));
+  return RemoveTree(probe);
+}
+
+// "modified: stages[1].rl.steps: 80 -> 100", a few of them; "" where the two are equal.
+std::string Differences(const v1::RunSpec& before, const v1::RunSpec& after) {
+  constexpr size_t kShown = 5;
+  std::string text;
+  google::protobuf::util::MessageDifferencer differencer;
+  differencer.ReportDifferencesToString(&text);
+  if (differencer.Compare(before, after)) return "";
+  std::vector<std::string> lines;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    lines.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  const size_t more = lines.size() > kShown ? lines.size() - kShown : 0;
+  lines.resize(lines.size() - more);
+  std::string shown;
+  for (const std::string& line : lines) shown += (shown.empty() ? "" : "; ") + line;
+  return shown + (more > 0 ? "; and " + std::to_string(more) + " more" : "");
 }
 
 }  // namespace
@@ -77,17 +106,27 @@ absl::StatusOr<v1::Run> Coordinator::CreateRun(const v1::CreateRunRequest& reque
   created.set_run(created.spec().name());
   created.set_request_id(request.request_id());
   const std::string& output_dir = created.spec().output_dir();
-  created.set_output_dir(output_dir.starts_with('/') ? output_dir : JoinPath(options_.working_directory, output_dir));
+  created.set_output_dir(
+      PlainPath(output_dir.starts_with('/') ? output_dir : JoinPath(options_.working_directory, output_dir)));
   bool retry = false;
   {
     const std::lock_guard lock(mutex_);
     // The core tells a retry from a clash; only a new run is worth reading its data for.
-    retry = core_->FindRun(created.run()) != nullptr || !core_->RunOfRequest(request.request_id()).empty();
+    const RunState* other = core_->FindRun(created.run());
+    const std::string known = core_->RunOfRequest(request.request_id());
+    if (other != nullptr && known.empty()) {
+      const std::string differences = Differences(other->spec(), created.spec());
+      return absl::AlreadyExistsError(
+          "a run named '" + created.run() + "' exists and is " + RunStateName(other->state()) +
+          (differences.empty() ? ", with the same settings" : ", with other settings (" + differences + ")") +
+          ": give this one another name");
+    }
+    retry = other != nullptr || !known.empty();
   }
   LoadedPrompts loaded;
   if (!retry) {
-    HONE_RETURN_IF_ERROR(CheckOutputFolder(created.output_dir()));
     HONE_ASSIGN_OR_RETURN(loaded, LoadPrompts(created.spec(), options_.working_directory));
+    HONE_RETURN_IF_ERROR(PrepareOutputFolder(created.output_dir()));
     for (const auto& [path, hash] : loaded.source_sha256) (*created.mutable_source_sha256())[path] = hash;
   }
   HONE_RETURN_IF_ERROR(Execute([&](Core& core, absl::Time now) {
@@ -134,8 +173,9 @@ absl::Status Coordinator::WatchRun(const v1::WatchRunRequest& request, const Can
       *response.add_new_metrics() = entry.metrics;
       last_metrics = entry.position;
     }
-    // Time alone is not a change.
+    // Time alone is not a change. (The spec never changes, and its maps have no order when serialized.)
     v1::Run comparable = response.run();
+    comparable.clear_spec();
     comparable.clear_running_seconds();
     comparable.clear_latest_metrics();
     for (v1::StageProgress& stage : *comparable.mutable_stages()) stage.clear_latest_metrics();
@@ -163,14 +203,24 @@ absl::StatusOr<v1::Run> Coordinator::PauseRun(const std::string& name) { return 
 absl::StatusOr<v1::Run> Coordinator::StopRun(const std::string& name) { return Control(name, &Core::StopRun); }
 
 absl::StatusOr<v1::Run> Coordinator::ResumeRun(const std::string& name) {
-  bool ended = false;
-  {
-    const std::lock_guard lock(mutex_);
-    const RunState* run = core_->FindRun(PlainName(name));
-    ended = run != nullptr && run->HasEnded() && run->state() != v1::RUN_STATE_SUCCEEDED;
+  const std::string plain = PlainName(name);
+  // An ended run holds no prompts. One that comes to its end between the look and the command is looked at again.
+  for (;;) {
+    v1::RunState seen = v1::RUN_STATE_UNSPECIFIED;
+    {
+      const std::lock_guard lock(mutex_);
+      if (const RunState* run = core_->FindRun(plain); run != nullptr) seen = run->state();
+    }
+    if (IsFinal(seen) && seen != v1::RUN_STATE_SUCCEEDED) HONE_RETURN_IF_ERROR(LoadPromptsOf(plain));
+    bool changed = false;
+    const absl::Status resumed = Execute([&](Core& core, absl::Time now) {
+      const RunState* run = core.FindRun(plain);
+      changed = run != nullptr && IsFinal(run->state()) && !IsFinal(seen);
+      return changed ? absl::OkStatus() : core.ResumeRun(plain, now);
+    });
+    HONE_RETURN_IF_ERROR(resumed);
+    if (!changed) return Describe(plain);
   }
-  if (ended) HONE_RETURN_IF_ERROR(LoadPromptsOf(PlainName(name)));
-  return Control(name, &Core::ResumeRun);
 }
 
 absl::StatusOr<v1::ListSamplesResponse> Coordinator::ListSamples(const v1::ListSamplesRequest& request) {
@@ -187,8 +237,12 @@ absl::StatusOr<v1::ListSamplesResponse> Coordinator::ListSamples(const v1::ListS
   int64_t skip = token.second;
   HONE_ASSIGN_OR_RETURN(const std::vector<int64_t> positions, store_->ListGroups(query));
   v1::ListSamplesResponse response;
+  // Long completions fill a message before their number fills a page.
+  constexpr size_t kPageBytes = kMaxMessageBytes / 4;
+  size_t bytes = 0;
+  const auto is_full = [&] { return response.samples_size() == size || bytes >= kPageBytes; };
   for (const int64_t position : positions) {
-    if (response.samples_size() == size) {
+    if (is_full()) {
       response.set_next_page_token(MakeToken(position + 1, 0));
       return response;
     }
@@ -200,7 +254,7 @@ absl::StatusOr<v1::ListSamplesResponse> Coordinator::ListSamples(const v1::ListS
     }
     const v1::GroupRecorded& recorded = record.group_recorded();
     for (int64_t i = skip; i < recorded.group().trajectories_size(); ++i) {
-      if (response.samples_size() == size) {
+      if (is_full()) {
         response.set_next_page_token(MakeToken(position + 1, i));
         return response;
       }
@@ -213,6 +267,7 @@ absl::StatusOr<v1::ListSamplesResponse> Coordinator::ListSamples(const v1::ListS
       sample.set_group_id(recorded.group().group_id());
       sample.set_prompt_id(recorded.group().prompt_id());
       *sample.mutable_trajectory() = recorded.group().trajectories(static_cast<int>(i));
+      bytes += sample.ByteSizeLong();
     }
     skip = 0;
   }

@@ -116,6 +116,10 @@ absl::Status Coordinator::Open() {
   }
   const std::lock_guard guard(mutex_);
   core_->Recover(Now());
+  for (const std::string& name : core_->RunNames()) {
+    const RunState* run = core_->FindRun(name);
+    if (run->HasEnded()) reports_->TakeUp(name, run->output_dir(), run->state(), journal_->end());
+  }
   HONE_INFO << "state " << options_.state_directory << ": " << core_->RunNames().size() << " runs, journal position "
             << journal_->end() << ", database at " << applied;
   return absl::OkStatus();

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "base/files.h"
 #include "base/logging.h"
 #include "base/status.h"
 #include "coordinator/core/record_time.h"
@@ -15,6 +17,7 @@
 #include "coordinator/core/stage_plan.h"
 #include "coordinator/report/run_reporter.h"
 #include "coordinator/run_config/resolve.h"
+#include "coordinator/run_config/schema_words.h"
 
 namespace hone::coordinator {
 namespace {
@@ -45,12 +48,6 @@ const std::string& RunOf(const v1::JournalRecord& record) {
     default:
       return none;
   }
-}
-
-std::string LowerState(v1::RunState state) {
-  std::string name = v1::RunState_Name(state).substr(sizeof("RUN_STATE_") - 1);
-  for (char& c : name) c = static_cast<char>(c - 'A' + 'a');
-  return name;
 }
 
 }  // namespace
@@ -106,7 +103,7 @@ void Reports::CountLosses(const v1::GroupRecorded& e, RunReport* report) {
 absl::Status Reports::Feed(const v1::JournalRecord& record, RunReport* report) {
   switch (record.event_case()) {
     case v1::JournalRecord::kRunStateChanged: {
-      report->standing.state = LowerState(record.run_state_changed().state());
+      report->standing.state = RunStateName(record.run_state_changed().state());
       report->standing.error = record.run_state_changed().error();
       report->ended = IsFinal(record.run_state_changed().state());
       report->written = absl::InfinitePast();
@@ -211,6 +208,16 @@ void Reports::Handle(const v1::JournalRecord& record, RecordSpan span) {
   if (report->reporter == nullptr) return;
   if (report->ended || record.has_evaluation_recorded() || record.has_stage_finished()) Write(run, report);
   if (report->ended && !report->stale) reports_.erase(run);
+}
+
+void Reports::TakeUp(const std::string& run, const std::string& output_dir, v1::RunState state, int64_t end) {
+  if (!DirectoryExists(output_dir)) return;  // removed: it shall stay so
+  const absl::StatusOr<std::string> text = ReadFile(JoinPath(output_dir, "summary.json"));
+  const nlohmann::json summary = nlohmann::json::parse(text.value_or(""), nullptr, /*allow_exceptions=*/false);
+  if (summary.is_object() && summary.value("state", nlohmann::json()) == RunStateName(state)) return;
+  std::unique_ptr<RunReport>& report = reports_[run];
+  report = std::make_unique<RunReport>();
+  report->end = end;
 }
 
 void Reports::Write(const std::string& run, RunReport* report) {

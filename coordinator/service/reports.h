@@ -31,6 +31,9 @@ class Reports {
   ~Reports();
   // The next durable record.
   void Handle(const v1::JournalRecord& record, RecordSpan span);
+  // At a start: takes up the report of a run that had ended in `state`, in the journal up to `end`, where its folder is
+  // there and its summary does not say so: the process went down before that could be written.
+  void TakeUp(const std::string& run, const std::string& output_dir, v1::RunState state, int64_t end);
   // Writes summaries that are older than `age` and no longer true, and tries again to open reports that could not be
   // written (after a pause that grows; at once where `age` is zero).
   void Refresh(absl::Duration age);

@@ -118,13 +118,16 @@ struct ReportsTest : ::testing::Test {
     return rows;
   }
 
+  Reports::Scan JournalScan() {
+    return [this](int64_t end, const std::function<void(const v1::JournalRecord&)>& visit) {
+      for (int64_t i = 0; i < end; ++i) visit(journal[i]);
+      return absl::OkStatus();
+    };
+  }
+
   const std::string folder;
   std::vector<v1::JournalRecord> journal;  // position = index
-  Reports reports{[this](int64_t end, const std::function<void(const v1::JournalRecord&)>& visit) {
-                    for (int64_t i = 0; i < end; ++i) visit(journal[i]);
-                    return absl::OkStatus();
-                  },
-                  [](const std::string&) { return 1.0; }};
+  Reports reports{JournalScan(), [](const std::string&) { return 1.0; }};
 };
 
 TEST_F(ReportsTest, RowsThatCouldNotBeWrittenComeLater) {
@@ -193,6 +196,30 @@ TEST_F(ReportsTest, ASummaryThatCouldNotBeWrittenIsWrittenLater) {
   ASSERT_TRUE(RemoveTree(folder + "/summary.json.tmp").ok());
   reports.Refresh(absl::ZeroDuration());
   EXPECT_THAT(Read("summary.json"), HasSubstr("succeeded"));
+}
+
+// The process goes down before the summary of a run that has ended could be written.
+TEST_F(ReportsTest, AnEndThatWasNotWrittenIsWrittenInTheNextLife) {
+  AddStep(1);
+  RefuseWrites();
+  AddEnd();
+  AllowWrites();
+  const auto in_a_next_life = [this] {
+    Reports next(JournalScan(), [](const std::string&) { return 7.0; });
+    next.TakeUp("demo", folder, v1::RUN_STATE_SUCCEEDED, static_cast<int64_t>(journal.size()));
+    next.Refresh(absl::ZeroDuration());
+  };
+  EXPECT_FALSE(FileExists(JoinPath(folder, "summary.json")));
+  in_a_next_life();
+  EXPECT_THAT(Read("summary.json"), HasSubstr("\"state\": \"succeeded\""));
+  EXPECT_THAT(Read("summary.json"), HasSubstr("\"run_seconds\": 7"));
+  // One that says how the run ended is left alone, as is a folder that was removed.
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(folder, "summary.json"), "{\"state\": \"succeeded\"}").ok());
+  in_a_next_life();
+  EXPECT_EQ(Read("summary.json"), "{\"state\": \"succeeded\"}");
+  ASSERT_TRUE(RemoveTree(folder).ok());
+  in_a_next_life();
+  EXPECT_FALSE(FileExists(folder));
 }
 
 }  // namespace

@@ -58,7 +58,9 @@ class ServiceTest : public testing::Test {
     for (int i = 0; i < 6; ++i)
       train += "{\"prompt\": \"p" + std::to_string(i) + "\", \"answer\": " + std::to_string(i) + "}\n";
     ASSERT_TRUE(WriteFileAtomic(directory_ + "/train.jsonl", train).ok());
-    ASSERT_TRUE(WriteFileAtomic(directory_ + "/held_out.jsonl", "{\"prompt\": \"q\"}\n{\"prompt\": \"r\"}\n").ok());
+    ASSERT_TRUE(
+        WriteFileAtomic(directory_ + "/held_out.jsonl", "{\"prompt\": \"q\", \"answer\": 1}\n{\"prompt\": \"r\"}\n")
+            .ok());
   }
   void TearDown() override { ASSERT_TRUE(RemoveTree(directory_).ok()); }
 
@@ -264,7 +266,7 @@ TEST_F(ServiceTest, ARunThatFailsAtTheStartIsNotChargedForTheTimeBefore) {
   ASSERT_TRUE(server.ok()) << server.status();
   ASSERT_EQ(Get().state(), v1::RUN_STATE_RUNNING);
   (*server)->Stop();
-  ASSERT_TRUE(WriteFileAtomic(directory_ + "/train.jsonl", "{\"prompt\": \"another\"}\n").ok());
+  ASSERT_TRUE(WriteFileAtomic(directory_ + "/train.jsonl", "{\"prompt\": \"another\", \"answer\": 1}\n").ok());
   const absl::Time stopped = absl::Now();
   absl::SleepFor(absl::Seconds(3));
   const absl::Time restarted = absl::Now();
@@ -359,11 +361,12 @@ TEST_F(ServiceTest, RefusesBadInputWithItsPlace) {
   EXPECT_NE(std::string(second.status().message()).find(directory_ + "/state"), std::string::npos);
   EXPECT_NE(std::string(second.status().message()).find("process " + std::to_string(getpid())), std::string::npos);
   // Broken data: refused at once, and no run is left behind.
-  ASSERT_TRUE(WriteFileAtomic(directory_ + "/held_out.jsonl", "{\"prompt\": \"q\"}\n{\"prompt\": \n").ok());
+  ASSERT_TRUE(
+      WriteFileAtomic(directory_ + "/held_out.jsonl", "{\"prompt\": \"q\", \"answer\": 1}\n{\"prompt\": \n").ok());
   const absl::Status broken = CreateDemo();
   EXPECT_EQ(broken.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(std::string(broken.message()).find("held_out.jsonl:2"), std::string::npos) << broken;
-  ASSERT_TRUE(WriteFileAtomic(directory_ + "/held_out.jsonl", "{\"prompt\": \"q\"}\n").ok());
+  ASSERT_TRUE(WriteFileAtomic(directory_ + "/held_out.jsonl", "{\"prompt\": \"q\", \"answer\": 1}\n").ok());
   // A folder that an earlier state's run wrote.
   ASSERT_TRUE(CreateDirectories(directory_ + "/runs/demo").ok());
   ASSERT_TRUE(WriteFileAtomic(directory_ + "/runs/demo/metrics.jsonl", "").ok());
@@ -372,7 +375,7 @@ TEST_F(ServiceTest, RefusesBadInputWithItsPlace) {
   ASSERT_TRUE(CreateDemo().ok());
   // The data changes under a run: it fails at the next start, and says why.
   (*server)->Stop();
-  ASSERT_TRUE(WriteFileAtomic(directory_ + "/held_out.jsonl", "{\"prompt\": \"changed\"}\n").ok());
+  ASSERT_TRUE(WriteFileAtomic(directory_ + "/held_out.jsonl", "{\"prompt\": \"changed\", \"answer\": 1}\n").ok());
   server = StartServer("127.0.0.1:0");
   ASSERT_TRUE(server.ok()) << server.status();
   const v1::Run run = Get();
