@@ -26,7 +26,7 @@ namespace {
 constexpr absl::Duration kScoreDeadline = absl::Seconds(120);
 constexpr absl::Duration kSubmitDeadline = absl::Seconds(30);
 // Reasons name numbers of tokens and the like, so a run may have many: beyond these the log has no use for more.
-constexpr size_t kMaxDropWarnings = 64;
+constexpr size_t kMaxWarnings = 64;
 
 v1::ScoreGroupRequest MakeScoreRequest(const v1::TaskContext& context, const v1::Group& group) {
   v1::ScoreGroupRequest request;
@@ -162,22 +162,37 @@ void Finisher::Finish(GeneratedGroup generated) {
     }
     DropWhatIsTooLarge(&group);  // verdicts have their size too
   }
-  if (group.state() == v1::GROUP_STATE_DROPPED) WarnOfDrop(group);
+  WarnOfLosses(group);
   HONE_CRASH_POINT("worker.before_submit");
   if (!Submit(*generated.context, &group)) return;
   HONE_CRASH_POINT("worker.after_submit");
   options_.done(group.group_id());
 }
 
-void Finisher::WarnOfDrop(const v1::Group& group) {
+void Finisher::WarnOfLosses(const v1::Group& group) {
+  if (group.state() == v1::GROUP_STATE_DROPPED) {
+    WarnOnce(group, "the group is dropped, others may be for the same reason: " + group.drop_reason());
+    return;
+  }
+  for (const v1::Trajectory& trajectory : group.trajectories()) {
+    if (trajectory.verdict().state() != v1::REWARD_STATE_UNSCORABLE) continue;
+    for (const v1::RewardComponent& component : trajectory.verdict().components()) {
+      if (component.state() != v1::REWARD_STATE_UNSCORABLE) continue;
+      WarnOnce(group, "a sample has no reward, others may have none for the same reason: " + component.name() + ": " +
+                          component.reason());
+    }
+  }
+}
+
+void Finisher::WarnOnce(const v1::Group& group, const std::string& what) {
   {
     const std::lock_guard lock(mutex_);
     if (warned_run_ != group.run()) warned_.clear();
     warned_run_ = group.run();
-    if (warned_.size() == kMaxDropWarnings || !warned_.insert(group.drop_reason()).second) return;
+    if (warned_.size() == kMaxWarnings || !warned_.insert(what).second) return;
   }
-  HONE_WARNING << "run '" << group.run() << "', stage '" << group.stage() << "': the group of prompt '"
-               << group.prompt_id() << "' is dropped, others may be for the same reason: " << group.drop_reason();
+  HONE_WARNING << "run '" << group.run() << "', stage '" << group.stage() << "', prompt '" << group.prompt_id()
+               << "': " << what;
 }
 
 void Finisher::MakeTrajectories(GeneratedGroup* generated) {

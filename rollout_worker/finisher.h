@@ -75,8 +75,9 @@ class Finisher {
   absl::Status Invoke(absl::Duration deadline, const std::function<grpc::Status(grpc::ClientContext*)>& call);
   void Finish(GeneratedGroup generated);
   static void MakeTrajectories(GeneratedGroup* generated);
-  // One line in the log for each reason of a run.
-  void WarnOfDrop(const v1::Group& group);
+  // A warning of a dropped group and of samples without a reward; one line in the log for each reason of a run.
+  void WarnOfLosses(const v1::Group& group);
+  void WarnOnce(const v1::Group& group, const std::string& what);
   enum class Scoring { kDone, kOutOfReach, kShutDown };
   // kOutOfReach: `why` says what the reward servers answered last.
   Scoring Score(const v1::TaskContext& context, v1::Group* group, std::string* why);
@@ -101,7 +102,7 @@ class Finisher {
   size_t next_reward_ = 0;
   std::map<std::string, std::shared_ptr<grpc::Channel>> reward_channels_;
   std::string warned_run_;
-  std::set<std::string> warned_;      // reasons for which groups of that run were dropped
+  std::set<std::string> warned_;      // what was said of that run
   std::vector<std::thread> threads_;  // last: they use all of the above
 };
 

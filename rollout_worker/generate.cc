@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/files.h"
+#include "base/json_rows.h"
 #include "kernels/random.h"
 #include "model/formats/json.h"
 
@@ -108,7 +109,7 @@ absl::StatusOr<GenerateReport> Generate(LocalModel* model, const GenerateRequest
     }
     if (!status.ok()) {
       cancel_all();
-      return Annotate(status, absl::StrCat("prompt ", i));
+      return Annotate(status, i < request.sources.size() ? request.sources[i] : absl::StrCat("prompt ", i));
     }
   }
   std::map<uint64_t, engine::GroupResult> results;
@@ -132,22 +133,25 @@ absl::StatusOr<GenerateReport> Generate(LocalModel* model, const GenerateRequest
   return report;
 }
 
-absl::StatusOr<std::vector<std::string>> ReadPromptFile(const std::string& path, const std::string& field) {
+absl::Status ReadPromptFile(const std::string& path, const std::string& field, GenerateRequest* request) {
   HONE_ASSIGN_OR_RETURN(const std::string contents, ReadFile(path));
-  std::vector<std::string> prompts;
+  request->prompts.clear();
+  request->sources.clear();
   std::istringstream lines(contents);
   std::string line;
   for (int number = 1; std::getline(lines, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const nlohmann::json row = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!row.is_object() || !row.contains(field) || !row[field].is_string()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ":", number, ": expected a JSON object with a string field '", field, "'"));
+    const std::string where = absl::StrCat(path, ":", number);
+    const absl::StatusOr<nlohmann::json> row = ParseJsonRow(line);
+    if (!row.ok()) return Annotate(row.status(), where);
+    if (!row->contains(field) || !(*row)[field].is_string()) {
+      return absl::InvalidArgumentError(absl::StrCat(where, ": expected a string field '", field, "'"));
     }
-    prompts.push_back(row[field].get<std::string>());
+    request->prompts.push_back((*row)[field].get<std::string>());
+    request->sources.push_back(where);
   }
-  if (prompts.empty()) return absl::InvalidArgumentError(absl::StrCat(path, ": no prompts"));
-  return prompts;
+  if (request->prompts.empty()) return absl::InvalidArgumentError(absl::StrCat(path, ": no prompts"));
+  return absl::OkStatus();
 }
 
 }  // namespace hone

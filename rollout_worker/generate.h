@@ -46,6 +46,7 @@ class LocalModel {
 
 struct GenerateRequest {
   std::vector<std::string> prompts;
+  std::vector<std::string> sources;                     // where each stands ("file:line"), for errors; may be empty
   model::PromptFrame frame = model::PromptFrame::kRaw;  // as a run's data set names it in `template`
   std::string prompt_suffix;                            // after each prompt
   std::optional<std::string> system_prompt;             // for kChat
@@ -76,11 +77,11 @@ struct GenerateProgress {
   double seconds = 0;
 };
 
-// INVALID_ARGUMENT names the prompt by its index. `progress` (may be empty) is called after each step.
+// INVALID_ARGUMENT names the prompt by its source, or its index. `progress` (may be empty) is called after each step.
 absl::StatusOr<GenerateReport> Generate(LocalModel* model, const GenerateRequest& request,
                                         const std::function<void(const GenerateProgress&)>& progress);
 
-// The `field` of each line of a JSONL file. INVALID_ARGUMENT names the line.
-absl::StatusOr<std::vector<std::string>> ReadPromptFile(const std::string& path, const std::string& field);
+// Puts the `field` of each line of a JSONL file into the request's prompts. INVALID_ARGUMENT names the line.
+absl::Status ReadPromptFile(const std::string& path, const std::string& field, GenerateRequest* request);
 
 }  // namespace hone

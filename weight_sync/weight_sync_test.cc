@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "hone/v1/learner.grpc.pb.h"
 #include "model/model.h"
 #include "rpc/server.h"
@@ -175,6 +176,24 @@ TEST_F(WeightSyncTest, AcknowledgementsAreCounted) {
   EXPECT_EQ(receiver_.Acknowledge(Ask(address, *snapshot), "w3", *other).code(), absl::StatusCode::kInvalidArgument);
   weights_.Publish(Make(SmallConfig(), kernels::DType::kF32, 8));
   EXPECT_EQ(weights_.acknowledgements(), 0);
+}
+
+// A learner that takes the call and never answers.
+class HangingWeightService final : public v1::WeightService::Service {
+  grpc::Status AcknowledgeVersion(grpc::ServerContext* context, const v1::AcknowledgeVersionRequest*,
+                                  v1::AcknowledgeVersionResponse*) override {
+    while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
+    return grpc::Status::CANCELLED;
+  }
+};
+
+TEST_F(WeightSyncTest, AnAcknowledgementThatIsNotAnsweredEndsAtItsTimeout) {
+  HangingWeightService service;
+  const auto snapshot = Make(SmallConfig(), kernels::DType::kF32, 7);
+  WeightReceiver::Request request = Ask(Serve(&service), *snapshot);
+  request.timeout = absl::Milliseconds(50);
+  EXPECT_EQ(receiver_.Acknowledge(request, "w1", *snapshot).code(), absl::StatusCode::kDeadlineExceeded);
+  server_.reset();  // before the service
 }
 
 TEST_F(WeightSyncTest, ReplacedDuringTheStreamIsAborted) {

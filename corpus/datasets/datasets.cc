@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "base/strings.h"
 #include "base/subprocess.h"
+#include "corpus/data_folder/data_folder.h"
 #include "corpus/datasets/problem_rows.h"
 
 namespace hone::corpus {
@@ -159,17 +160,21 @@ absl::StatusOr<DatasetEntry> FindDataset(const std::string& name) {
 
 absl::Status GetDataset(const DatasetEntry& entry, const std::string& from_dir, const std::string& out_dir) {
   HONE_RETURN_IF_ERROR(CreateDirectories(out_dir));
+  std::map<std::string, std::string> files;
+  std::string name, text;  // the newest file: parts that share one stand side by side
   for (const DatasetPart& part : entry.parts) {
     const DatasetFile& file = from_dir.empty() ? part.published : part.local;
-    const std::string name = from_dir.empty() ? file.name : JoinPath(from_dir, file.name);
-    const std::string out_path = JoinPath(out_dir, part.output);
-    const absl::StatusOr<std::string> text = from_dir.empty() ? Download(name, out_path + ".download") : ReadFile(name);
-    if (!text.ok()) return text.status();
-    HONE_RETURN_IF_ERROR(CheckHash(name, *text, file.sha256));
-    HONE_ASSIGN_OR_RETURN(const std::string converted, Convert(part, name, *text, file.form));
-    HONE_RETURN_IF_ERROR(WriteFileAtomic(out_path, converted));
+    if (const std::string wanted = from_dir.empty() ? file.name : JoinPath(from_dir, file.name); wanted != name) {
+      name = wanted;
+      absl::StatusOr<std::string> read =
+          from_dir.empty() ? Download(name, JoinPath(out_dir, part.output + ".download")) : ReadFile(name);
+      if (!read.ok()) return read.status();
+      text = *std::move(read);
+    }
+    HONE_RETURN_IF_ERROR(CheckHash(name, text, file.sha256));
+    HONE_ASSIGN_OR_RETURN(files[part.output], Convert(part, name, text, file.form));
   }
-  return absl::OkStatus();
+  return WriteDataFolder(out_dir, entry.name, files);
 }
 
 }  // namespace hone::corpus

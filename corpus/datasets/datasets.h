@@ -52,8 +52,8 @@ const std::vector<DatasetEntry>& KnownDatasets();
 // `curl` from the network. Both give the same bytes.
 //
 // NOT_FOUND: no such file in `from_dir`. UNAVAILABLE: the download failed, or curl is not installed. INVALID_ARGUMENT:
-// a file is not the expected one (hash, rows, a row's form); the message names it. A part is written whole or not at
-// all.
+// a file is not the expected one (hash, rows, a row's form); the message names it. ALREADY_EXISTS: as WriteDataFolder.
+// Nothing is written before all parts are there and checked.
 absl::Status GetDataset(const DatasetEntry& entry, const std::string& from_dir, const std::string& out_dir);
 
 // Their names: "gsm8k, svamp".

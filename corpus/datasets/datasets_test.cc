@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 
+#include "absl/strings/str_cat.h"
 #include "base/files.h"
 #include "base/sha256.h"
 
@@ -50,7 +52,8 @@ TEST(Datasets, BothFormsGiveTheSameBytes) {
             "clips.\\nAll: 2000\\n</think>\\n<answer> 2000 </answer>\"}\n"
             "{\"id\":\"tiny/1\",\"prompt\":\"One café?\",\"answer\":\"5\",\"completion\":\"<think>\\nIt is "
             "5.\\n</think>\\n<answer> 5 </answer>\"}\n");
-  EXPECT_EQ(ListDirectory("datasets-a")->size(), 1u) << "the download's own file must be gone";
+  EXPECT_EQ(*ListDirectory("datasets-a"), (std::vector<std::string>{"hone_data.json", "train.jsonl"}))
+      << "the download's own file must be gone";
 }
 
 TEST(Datasets, TheHalvesAreDisjointAndWhole) {
@@ -61,12 +64,34 @@ TEST(Datasets, TheHalvesAreDisjointAndWhole) {
     part.share = share;
     // SHA-256: ba... and, of the café, an odd first byte.
     part.rows = 1;
+    part.output = share == DatasetShare::kEvenHash ? "even.jsonl" : "odd.jsonl";
     const absl::Status status = GetDataset(entry, "datasets-source", "datasets-halves");
     ASSERT_TRUE(status.ok()) << status;
-    halves += *ReadFile("datasets-halves/train.jsonl");
+    halves += *ReadFile("datasets-halves/" + part.output);
   }
   EXPECT_THAT(halves, HasSubstr("How many?"));
   EXPECT_THAT(halves, HasSubstr("One café?"));
+}
+
+// A `curl` before the real one on the path counts its calls.
+TEST(Datasets, PartsOfOneFileFetchItOnce) {
+  ASSERT_TRUE(CreateDirectories("datasets-curl").ok());
+  const std::string path = std::getenv("PATH");
+  const std::string folder = std::filesystem::absolute("datasets-curl").string();
+  ASSERT_TRUE(WriteFileAtomic("datasets-curl/calls", "").ok());
+  ASSERT_TRUE(WriteFileAtomic("datasets-curl/curl", absl::StrCat("#!/bin/sh\necho called >> ", folder,
+                                                                 "/calls\nPATH=", path, " exec curl \"$@\"\n"))
+                  .ok());
+  std::filesystem::permissions("datasets-curl/curl", std::filesystem::perms::owner_all);
+  DatasetEntry entry = Entry();
+  entry.parts.push_back(entry.parts[0]);
+  entry.parts[1].output = "again.jsonl";
+  setenv("PATH", absl::StrCat(folder, ":", path).c_str(), 1);
+  const absl::Status status = GetDataset(entry, "", "datasets-once");
+  setenv("PATH", path.c_str(), 1);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(*ReadFile("datasets-curl/calls"), "called\n");
+  EXPECT_EQ(*ReadFile("datasets-once/train.jsonl"), *ReadFile("datasets-once/again.jsonl"));
 }
 
 TEST(Datasets, AnotherFileIsRefused) {

@@ -32,8 +32,9 @@ struct PassRateReport {
 };
 
 // Writes the kept rows, unchanged and in their order (atomically). Rows that were not measured are left out.
-// INVALID_ARGUMENT: a line is no row (base/json_rows.h), a sample lacks the component, the range is empty; the message
-// names file and line. NOT_FOUND: no such file. FAILED_PRECONDITION: nothing would be kept; nothing is written.
+// INVALID_ARGUMENT: a line is no row (base/json_rows.h) or has the id of an earlier one, a sample lacks the component
+// or is of another stage, step or purpose than the first, the range is empty; the message names file and line.
+// NOT_FOUND: no such file. FAILED_PRECONDITION: nothing would be kept; nothing is written.
 absl::StatusOr<PassRateReport> FilterByPassRate(const PassRateOptions& options);
 
 }  // namespace hone::corpus

@@ -85,6 +85,11 @@ TEST(PassRate, ErrorsNameFileAndLine) {
               HasSubstr("pass_rate_data.jsonl:2: key 'id': expected a string or a number, got array"));
   EXPECT_THAT(error(Options(kData, Sample("never", 0))),
               HasSubstr("no problem would be kept: of 6 rows 1 were measured"));
+  EXPECT_THAT(error(Options("{\"id\":\"a\"}\n{\"id\":\"a\"}\n", Sample("a", 1))),
+              HasSubstr("pass_rate_data.jsonl:2: a second row with the id 'a'"));
+  EXPECT_THAT(error(Options(kData, Sample("half", 1) + "{\"step\":20," + Sample("half", 0).substr(1))),
+              HasSubstr("pass_rate_samples.jsonl:2: the sample is of stage '', step 20, , the ones before of stage '', "
+                        "step 0, "));
   PassRateOptions options = Options(kData, Sample("half", 1));
   options.component = "language";
   EXPECT_THAT(error(options), HasSubstr("the sample has no component 'language'"));

@@ -1,10 +1,10 @@
 #include "corpus/small_world/small_world.h"
 
+#include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "base/files.h"
-#include "base/status.h"
+#include "corpus/data_folder/data_folder.h"
 #include "corpus/small_world/draw.h"
 #include "corpus/small_world/mixture.h"
 #include "corpus/small_world/model_files.h"
@@ -73,17 +73,12 @@ absl::Status WriteSmallWorld(const SmallWorldOptions& options, const std::string
           absl::StrCat("small world: expected 0 to ", kMaxSmallWorldProblems, " problems in a file, got ", rows));
     }
   }
-  const std::string model = JoinPath(directory, "model");
-  HONE_RETURN_IF_ERROR(CreateDirectories(model));
-  for (const auto& [name, contents] : SmallWorldModelFiles()) {
-    HONE_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(model, name), contents));
-  }
-  HONE_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(directory, "pretrain.jsonl"), PretrainRows(options)));
-  HONE_RETURN_IF_ERROR(
-      WriteFileAtomic(JoinPath(directory, "train.jsonl"), ProblemRows(options, "train", false, options.train_rows)));
-  HONE_RETURN_IF_ERROR(
-      WriteFileAtomic(JoinPath(directory, "test.jsonl"), ProblemRows(options, "test", true, options.test_rows)));
-  return WriteFileAtomic(JoinPath(directory, "README.md"), Readme(options));
+  std::map<std::string, std::string> files = {{"pretrain.jsonl", PretrainRows(options)},
+                                              {"train.jsonl", ProblemRows(options, "train", false, options.train_rows)},
+                                              {"test.jsonl", ProblemRows(options, "test", true, options.test_rows)},
+                                              {"README.md", Readme(options)}};
+  for (const auto& [name, contents] : SmallWorldModelFiles()) files["model/" + name] = contents;
+  return WriteDataFolder(directory, "small-world", files);
 }
 
 }  // namespace hone::corpus

@@ -24,8 +24,8 @@ struct SmallWorldOptions {
 };
 
 // Writes the files (each of them atomically) into `directory`, which is made if absent. The same options give the same
-// bytes on every machine. INVALID_ARGUMENT: more distinct problems asked for than `kMaxSmallWorldProblems`; otherwise
-// errors of the disk.
+// bytes on every machine. INVALID_ARGUMENT: more distinct problems asked for than `kMaxSmallWorldProblems`;
+// ALREADY_EXISTS: as WriteDataFolder; otherwise errors of the disk.
 absl::Status WriteSmallWorld(const SmallWorldOptions& options, const std::string& directory);
 
 // A limit well below the number of problems that exist (9,000 of two steps alone, an eighth of them held out).
