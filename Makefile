@@ -28,7 +28,7 @@ build: deps ## Build everything
 
 quickstart: programs ## Train a small model to reason by GRPO, on this machine, in minutes (SEED=0 RUN=quickstart)
 	@$(BIN)/hone data make small-world --out runs/quickstart-data
-	@if [ -e runs/$(RUN)/summary.json ]; then rm -rf runs/$(RUN).previous runs/.hone-$(RUN); mv runs/$(RUN) runs/$(RUN).previous; fi
+	@deploy/put-aside.sh $(RUN)
 	@$(BIN)/hone up --state runs/.hone-$(RUN) --run recipes/quickstart.yaml --set name=$(RUN) --set seed=$(SEED) --exit
 
 test: build ## All tests that CI runs

@@ -103,8 +103,9 @@ TEST_F(Generate, AFileOfPromptsGivesAJsonLineForEachCompletion) {
   }
   const Result wrong = Run("--prompts cli-generate/prompts.jsonl");
   EXPECT_EQ(wrong.exit, kExitInvalidInput);
-  EXPECT_THAT(wrong.err,
-              HasSubstr("cli-generate/prompts.jsonl:1: expected a JSON object with a string field 'prompt'"));
+  EXPECT_THAT(wrong.err, HasSubstr("cli-generate/prompts.jsonl:1: expected a string field 'prompt'"));
+  ASSERT_TRUE(WriteFileAtomic("cli-generate/bad.jsonl", "{\"prompt\": \"3\"}\n\n{\"prompt\": \"3\"\n").ok());
+  EXPECT_THAT(Run("--prompts cli-generate/bad.jsonl").err, HasSubstr("cli-generate/bad.jsonl:3: not JSON"));
   EXPECT_EQ(Run("--prompts cli-generate/absent.jsonl").exit, kExitNotFound);
 }
 

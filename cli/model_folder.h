@@ -1,7 +1,8 @@
-// The models that a run's stages start from, as far as they are on this machine.
+// The models and data that a run's stages read, as far as they are on this machine.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "hone/v1/run.pb.h"
@@ -15,5 +16,9 @@ std::string ModelFolder(const v1::RunSpec& spec, const v1::StageSpec& stage);
 // max_new_tokens leaves no room for a prompt. A model that is not there yet, or cannot be read, is passed over: the
 // learner checks again when it begins.
 absl::Status CheckAgainstModels(const v1::RunSpec& resolved);
+
+// What the run reads and does not find from the current folder: one error for each field, its path first. A model must
+// have a config.json that can be read, a data set's file must be there.
+std::vector<absl::Status> MissingInputs(const v1::RunSpec& resolved);
 
 }  // namespace hone::cli

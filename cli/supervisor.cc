@@ -7,7 +7,10 @@
 #include <chrono>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/files.h"
 #include "cli/output.h"
@@ -37,6 +40,16 @@ bool IsOwnEnd(int status) {
   }
 }
 
+// Processes that the kernel has killed for want of memory since it came up; 0 where it does not say.
+int64_t MemoryKills() {
+  const absl::StatusOr<std::string> text = ReadFile("/proc/vmstat");
+  int64_t kills = 0;
+  for (const absl::string_view line : absl::StrSplit(text.value_or(""), '\n')) {
+    if (absl::StartsWith(line, "oom_kill ") && absl::SimpleAtoi(line.substr(sizeof("oom_kill ") - 1), &kills)) break;
+  }
+  return kills;
+}
+
 // The host of `listen` with the port of `address`: a host such as 0.0.0.0 is not the one that the address names.
 std::string SamePort(const std::string& listen, const std::string& address) {
   return listen.substr(0, listen.rfind(':')) + address.substr(address.rfind(':'));
@@ -44,7 +57,9 @@ std::string SamePort(const std::string& listen, const std::string& address) {
 
 }  // namespace
 
-absl::Duration RestartPolicy::OnExit(int exit_status, absl::Duration lived) {
+absl::Duration RestartPolicy::OnExit(int exit_status, absl::Duration lived, bool out_of_memory) {
+  memory_kills_ += out_of_memory;
+  if (memory_kills_ >= kGiveUpAfter) return absl::InfiniteDuration();
   const bool short_life = lived < kShortLife;
   short_lives_ = short_life ? short_lives_ + 1 : 0;
   own_short_ends_ = short_life && IsOwnEnd(exit_status) ? own_short_ends_ + 1 : 0;
@@ -90,6 +105,7 @@ absl::Status Supervisor::Launch(Child* child) {
   options.argv.push_back("--address_file=" + address_file);
   options.output_path = LogPath(child->spec.name);
   child->started = absl::Now();
+  child->memory_kills = MemoryKills();
   child->start_again = absl::InfiniteFuture();
   HONE_ASSIGN_OR_RETURN(child->process, Subprocess::Start(options));
   return absl::OkStatus();
@@ -135,12 +151,16 @@ void Supervisor::Tick(absl::Time now) {
       const std::optional<int> exit = child->process->Poll();
       if (!exit.has_value()) continue;
       child->process.reset();
-      const absl::Duration pause = child->policy.OnExit(*exit, now - child->started);
+      const bool out_of_memory = *exit == kFirstSignalStatus + SIGKILL && MemoryKills() > child->memory_kills;
+      const absl::Duration pause = child->policy.OnExit(*exit, now - child->started, out_of_memory);
+      const std::string what =
+          DescribeExit(*exit) +
+          (out_of_memory ? " (for want of memory: `hone run FILE --dry-run` plans it and names what to change)" : "");
       if (pause == absl::InfiniteDuration()) {
-        if (status_.ok()) status_ = Trouble(child->spec.name, DescribeExit(*exit) + " again and again");
+        if (status_.ok()) status_ = Trouble(child->spec.name, what + " again and again");
         continue;
       }
-      Note(absl::StrCat(child->spec.name, " ", DescribeExit(*exit), "; it is started again"));
+      Note(absl::StrCat(child->spec.name, " ", what, "; it is started again"));
       child->start_again = now + pause;
     }
     if (now >= child->start_again) {

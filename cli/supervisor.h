@@ -27,17 +27,20 @@ struct ChildSpec {
 //
 // A process that ends by itself at once with the same trouble (a bad flag, a port in use) would do so for ever: after
 // kGiveUpAfter such ends in a row, each within kShortLife of its start, it is given up. So would one that crashes
-// (SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL). One that was killed from outside is always started again.
+// (SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL), and after as many kills for want of memory, however long it lived: it
+// would take as much again. One that was killed from outside is always started again.
 class RestartPolicy {
  public:
   static constexpr absl::Duration kShortLife = absl::Seconds(10);
   static constexpr int kGiveUpAfter = 5;
-  // Says how long to wait before the next start; infinite = give up. `exit_status` is the exit code, or 128 + signal.
-  absl::Duration OnExit(int exit_status, absl::Duration lived);
+  // Says how long to wait before the next start; infinite = give up. `exit_status` is the exit code, or 128 + signal;
+  // `out_of_memory`: the kernel killed it for that.
+  absl::Duration OnExit(int exit_status, absl::Duration lived, bool out_of_memory = false);
 
  private:
   int short_lives_ = 0;     // in a row, of any cause: the back-off grows with them
   int own_short_ends_ = 0;  // in a row, not killed from outside
+  int memory_kills_ = 0;    // of all its lives
 };
 
 // Thread-safe. Children get SIGTERM from the kernel if this process dies.
@@ -71,6 +74,7 @@ class Supervisor {
     std::string address;
     RestartPolicy policy;
     absl::Time started;
+    int64_t memory_kills = 0;                         // of the machine, when it was started
     absl::Time start_again = absl::InfiniteFuture();  // while it is down
   };
 

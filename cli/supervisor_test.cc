@@ -150,6 +150,15 @@ TEST(RestartPolicy, ALongLifeForgivesEverything) {
   EXPECT_LT(policy.OnExit(1, absl::Seconds(1)), absl::Seconds(1));
 }
 
+TEST(RestartPolicy, AChildThatTakesMoreMemoryThanThereIsIsGivenUpHoweverLongItLives) {
+  RestartPolicy policy;
+  for (int i = 1; i < RestartPolicy::kGiveUpAfter; ++i) {
+    ASSERT_NE(policy.OnExit(128 + SIGKILL, absl::Minutes(20), /*out_of_memory=*/true), absl::InfiniteDuration());
+    ASSERT_EQ(policy.OnExit(128 + SIGKILL, absl::Minutes(20)), absl::ZeroDuration());
+  }
+  EXPECT_EQ(policy.OnExit(128 + SIGKILL, absl::Minutes(20), /*out_of_memory=*/true), absl::InfiniteDuration());
+}
+
 TEST(TailOfFile, GivesTheLastLines) {
   ASSERT_TRUE(WriteFileAtomic("tail.txt", "a\nb\nc\n").ok());
   EXPECT_EQ(TailOfFile("tail.txt", 2), "b\nc\n");

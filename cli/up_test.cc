@@ -22,6 +22,7 @@ namespace {
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 // Process ids of the members in `role` of the cluster in `state`.
 std::vector<pid_t> PidsOf(const std::string& state, const std::string& role) {
@@ -39,7 +40,7 @@ std::vector<pid_t> PidsOf(const std::string& state, const std::string& role) {
 class Up : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    for (const char* run : {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"}) {
+    for (const char* run : {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"}) {
       ASSERT_TRUE(RemoveTree(absl::StrCat("up-", run)).ok());
       ASSERT_TRUE(RemoveTree(absl::StrCat("up-out-", run)).ok());
     }
@@ -104,11 +105,33 @@ TEST_F(Up, ARunSurvivesKillsAndInterruptionsWithTheSameWeights) {
 TEST_F(Up, ARunThatFailsSaysWhyAndExitsWithOne) {
   const Result result = Hone(
       "up --exit --threads 1 --state up-d --run tiny.yaml --set name=broken "
-      "--set output_dir=up-out-d --set model.path=up-nowhere");
+      "--set output_dir=up-out-d --set model.random_init=false");
   EXPECT_EQ(result.exit, kExitFailed) << result.err;
   EXPECT_THAT(result.err, HasSubstr("run 'broken' failed: "));
-  EXPECT_THAT(result.err, HasSubstr("up-nowhere"));
+  EXPECT_THAT(result.err, HasSubstr("tiny-data/model"));
   ASSERT_TRUE(RemoveTree("up-d").ok());
+  // What can be seen before anything starts is told then.
+  const Result nowhere = Hone("up --exit --state up-d --run tiny.yaml --set model.path=up-nowhere");
+  EXPECT_EQ(nowhere.exit, kExitNotFound);
+  EXPECT_THAT(nowhere.err, HasSubstr("model.path: up-nowhere"));
+  const Result no_data = Hone("up --exit --state up-d --run tiny.yaml --set datasets.mixture.sources.0.path=absent");
+  EXPECT_EQ(no_data.exit, kExitNotFound);
+  EXPECT_THAT(no_data.err, HasSubstr("datasets.mixture.sources[0].path: absent: no such file"));
+  EXPECT_FALSE(FileExists("up-d"));
+}
+
+// Workers of other machines must reach the learner and the reward server too.
+TEST_F(Up, AllProcessesListenAtTheHostThatWasGiven) {
+  const Result up = Hone("up --detach=1 --threads 1 --state up-l --listen localhost:0");
+  ASSERT_EQ(up.exit, kExitOk) << up.err;
+  EXPECT_THAT(up.out, StartsWith("localhost:"));
+  const Result status = Hone("status --output json --coordinator up-l");
+  ASSERT_EQ(status.exit, kExitOk) << status.err;
+  const nlohmann::json members = nlohmann::json::parse(status.out)["members"];
+  EXPECT_EQ(members.size(), 3u);
+  for (const auto& member : members) EXPECT_THAT(member["address"].get<std::string>(), StartsWith("localhost:"));
+  EXPECT_EQ(Hone("down --state up-l").exit, kExitOk);
+  EXPECT_EQ(Hone("up --detach --state up-l --listen localhost").exit, kExitUnavailable);
 }
 
 // A model whose last weight is not a number, as a policy that diverged leaves it: the log-probs of its rollouts are not
@@ -209,11 +232,16 @@ stages:
   EXPECT_EQ(Summary("up-out-j")["state"], "failed");
   EXPECT_EQ(Summary("up-out-j")["dropped_groups"], 2);
 
-  const Result unscorable = run("k", "--set datasets.problems.sources.0.columns.answer=anwser");
+  const Result misspelt = run("k", "--set datasets.problems.sources.0.columns.answer=anwser");
+  EXPECT_EQ(misspelt.exit, kExitInvalidInput);
+  EXPECT_THAT(misspelt.err, HasSubstr("no row has the key 'anwser'"));
+  EXPECT_THAT(misspelt.err, HasSubstr("did you mean 'answer'?"));
+  const Result unscorable = run("k", "--set datasets.problems.sources.0.columns.answer=prompt");
   EXPECT_EQ(unscorable.exit, kExitFailed);
   EXPECT_THAT(unscorable.err,
               HasSubstr("stage 'zero', step 1: there is nothing to train on: of 2 groups 1 were dropped"));
-  EXPECT_THAT(unscorable.err, HasSubstr("accuracy: the row has no reference answer"));
+  EXPECT_THAT(unscorable.err, HasSubstr("accuracy: "));
+  EXPECT_THAT(*ReadFile("up-k/logs/rollout-worker.log"), HasSubstr("a sample has no reward, others may have none"));
   EXPECT_EQ(Summary("up-out-k")["unscorable_samples"], 2);
 }
 

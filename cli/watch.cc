@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "cli/exit_codes.h"
 #include "cli/output.h"
+#include "coordinator/run_config/schema_words.h"
 #include "rpc/retry.h"
 
 namespace hone::cli {
@@ -86,9 +87,9 @@ std::string Figure(const nlohmann::json& summary, const std::string& key) {
 
 std::string ProgressText::Line(const v1::Run& run, absl::Time now) {
   const v1::StageProgress* stage = CurrentStage(run);
-  if (stage == nullptr) return StateName(run.state());
+  if (stage == nullptr) return RunStateName(run.state());
   std::vector<std::string> parts = {stage->name()};
-  if (run.state() != v1::RUN_STATE_RUNNING) parts.push_back(StateName(run.state()));
+  if (run.state() != v1::RUN_STATE_RUNNING) parts.push_back(RunStateName(run.state()));
   if (stage->steps_total() > 0) {
     parts.push_back(absl::StrCat("step ", stage->steps_done(), "/", stage->steps_total()));
   }
@@ -102,6 +103,10 @@ std::string ProgressText::Line(const v1::Run& run, absl::Time now) {
   };
   if (stage->kind() == "rl") {
     metric("reward/mean", "reward");
+    const auto equal = stage->latest_metrics().find("reward/zero_variance_share");
+    if (equal != stage->latest_metrics().end() && equal->second == 1) {
+      parts.push_back("NO SIGNAL: in every group all rewards are equal");
+    }
   } else {
     metric("loss", "loss");
   }
@@ -125,7 +130,7 @@ std::string ProgressText::Line(const v1::Run& run, absl::Time now) {
 
 bool ProgressText::IsMilestone(const v1::Run& run) {
   const v1::StageProgress* stage = CurrentStage(run);
-  std::string now = StateName(run.state());
+  std::string now = RunStateName(run.state());
   if (stage != nullptr) {
     const Amount amount = AmountOf(*stage);
     const int64_t tenth = amount.total > 0 ? int64_t{amount.done} * 10 / amount.total : 0;

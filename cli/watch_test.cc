@@ -44,6 +44,17 @@ TEST(Progress, ShowsWhatPeopleAskFor) {
   EXPECT_THAT(text.Line(RunAt(20), start + absl::Seconds(60)), Not(HasSubstr("left")));
 }
 
+TEST(Progress, SaysWhereNothingIsLearned) {
+  ProgressText text;
+  v1::Run run = RunAt(10);
+  double& share = (*run.mutable_stages(1)->mutable_latest_metrics())["reward/zero_variance_share"];
+  share = 0.97;
+  EXPECT_THAT(text.Line(run, absl::FromUnixSeconds(1000)), Not(HasSubstr("NO SIGNAL")));
+  share = 1;
+  EXPECT_THAT(text.Line(run, absl::FromUnixSeconds(1001)),
+              HasSubstr("reward 1.43  NO SIGNAL: in every group all rewards are equal"));
+}
+
 TEST(Progress, EvaluationsCountPrompts) {
   ProgressText text;
   const absl::Time start = absl::FromUnixSeconds(1000);

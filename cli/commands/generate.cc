@@ -140,9 +140,8 @@ int RunGenerate(const Args& args) {
     return kExitUsage;
   }
   if (!given.prompt_file.empty()) {
-    auto prompts = ReadPromptFile(given.prompt_file, given.field);
-    if (!prompts.ok()) return Fail(prompts.status());
-    request->prompts = *std::move(prompts);
+    const absl::Status read = ReadPromptFile(given.prompt_file, given.field, &*request);
+    if (!read.ok()) return Fail(read);
   }
   auto model = LocalModel::Open({.directory = given.directory,
                                  .dtype = given.dtype == "fp32" ? kernels::DType::kF32 : kernels::DType::kBf16,

@@ -22,6 +22,7 @@
 #include "cli/supervisor.h"
 #include "cli/watch.h"
 #include "cli/worker_flags.h"
+#include "coordinator/run_config/schema_words.h"
 #include "rpc/signals.h"
 
 namespace hone::cli {
@@ -30,6 +31,9 @@ namespace {
 constexpr absl::Duration kStartTimeout = absl::Seconds(60);
 constexpr absl::Duration kMembersTimeout = absl::Seconds(60);
 constexpr absl::Duration kStopGrace = absl::Seconds(20);
+// Set for the `hone up` in the background: it has a session of its own, the terminal's Ctrl-C and hang-up are not for
+// it.
+constexpr const char* kDetachedEnv = "HONE_UP_DETACHED";
 
 struct UpOptions {
   std::string state = kDefaultState;
@@ -65,7 +69,7 @@ ChildSpec MakeChild(const UpOptions& options, const std::string& name, const std
   spec.argv = {JoinPath(ExecutableDirectory(), program)};
   spec.argv.insert(spec.argv.end(), flags.begin(), flags.end());
   if (!options.log_level.empty()) spec.argv.push_back("--log_level=" + options.log_level);
-  spec.listen = "127.0.0.1:0";
+  spec.listen = options.listen.substr(0, options.listen.rfind(':')) + ":0";
   return spec;
 }
 
@@ -121,8 +125,8 @@ absl::StatusOr<v1::Run> TakeUpRun(ControlClient* client, const v1::RunSpec& spec
     return run;
   }
   if (run.state() != v1::RUN_STATE_RUNNING && run.state() != v1::RUN_STATE_QUEUED) {
-    Note(
-        absl::StrCat("run '", spec.name(), "' is ", StateName(run.state()), "; it goes on from its newest checkpoint"));
+    Note(absl::StrCat("run '", spec.name(), "' is ", RunStateName(run.state()),
+                      "; it goes on from its newest checkpoint"));
     return client->ResumeRun(run.name());
   }
   return run;
@@ -192,13 +196,10 @@ int Detach(const UpOptions& options, const Args& args) {
   const std::string log = JoinPath(JoinPath(options.state, "logs"), "up.log");
   SubprocessOptions child;
   child.argv = {JoinPath(ExecutableDirectory(), "hone"), "up"};
-  for (const std::string& arg : args) {
-    if (arg != "--detach" && arg != "--detach=true") child.argv.push_back(arg);
-  }
+  child.argv.insert(child.argv.end(), args.begin(), args.end());
   child.output_path = log;
   child.die_with_parent = false;
-  // Says that it shall have a session of its own: the terminal's Ctrl-C and hang-up are not for it.
-  child.env["HONE_UP_DETACHED"] = "1";
+  child.env[kDetachedEnv] = "1";
   const std::string endpoint = JoinPath(options.state, "endpoint");
   if (const absl::Status free = CheckStateIsFree(options.state); !free.ok()) return Fail(free);
   unlink(endpoint.c_str());  // of a `hone up` that was killed
@@ -234,7 +235,8 @@ int RunUp(const Args& args) {
   flags.Add("set", &options.overrides, "with --run: a.b=v, changes a field; may be given several times");
   flags.Add("exit", &options.exit, "with --run: end all processes when the run ends; the exit code is the run's");
   flags.Add("state", &options.state, "folder for the coordinator's state, logs and the endpoint file");
-  flags.Add("listen", &options.listen, "host:port of the coordinator; port 0 = any free one");
+  flags.Add("listen", &options.listen,
+            "host:port of the coordinator; port 0 = any free one; the other processes get free ports of that host");
   flags.Add("rollout_workers", &options.rollout_workers, "number of rollout workers");
   flags.Add("threads", &options.threads, "threads of each learner and worker; 0 = all cores");
   AddWorkerMemoryFlags(&flags, &options.worker, "of each rollout worker: ");
@@ -261,10 +263,13 @@ int RunUp(const Args& args) {
     absl::StatusOr<v1::RunSpec> resolved = LoadRunFile(options.run_file, options.overrides);
     if (!resolved.ok()) return Fail(resolved.status());
     if (const absl::Status works = CheckAgainstModels(*resolved); !works.ok()) return Fail(works);
+    if (const auto missing = MissingInputs(*resolved); !missing.empty()) return Fail(missing.front());
     spec = *std::move(resolved);
   }
-  if (options.detach) return Detach(options, args);
-  if (getenv("HONE_UP_DETACHED") != nullptr) setsid();
+  // The one in the background is given the same flags.
+  const bool detached = getenv(kDetachedEnv) != nullptr;
+  if (options.detach && !detached) return Detach(options, args);
+  if (detached) setsid();
   return RunInForeground(options, spec);
 }
 
