@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<LocalModel>> LocalModel::Open(const Options& opti
 }
 
 absl::StatusOr<GenerateReport> Generate(LocalModel* model, const GenerateRequest& request,
-                                        const std::function<void(const GenerateProgress&)>& progress) {
+                                        const GenerateCallbacks& callbacks) {
   GenerateReport report;
   std::vector<int64_t> handles;
   const auto cancel_all = [&] {
@@ -112,22 +112,24 @@ absl::StatusOr<GenerateReport> Generate(LocalModel* model, const GenerateRequest
       return Annotate(status, i < request.sources.size() ? request.sources[i] : absl::StrCat("prompt ", i));
     }
   }
-  std::map<uint64_t, engine::GroupResult> results;
+  std::map<uint64_t, engine::GroupResult> results;  // that wait for one before them
+  uint64_t next = 0;                                // prompt
   const absl::Time start = absl::Now();
   const int64_t sampled_before = model->engine().stats().sampled_tokens;
   while (!model->engine().idle()) {
     for (engine::GroupResult& result : model->engine().Step()) results.emplace(result.stream, std::move(result));
+    for (auto it = results.find(next); it != results.end(); it = results.find(++next)) {
+      for (size_t s = 0; s < it->second.samples.size() && callbacks.completion; ++s) {
+        callbacks.completion(
+            Describe(it->second.samples[s], static_cast<int>(next), static_cast<int>(s), model->text()));
+      }
+      results.erase(it);
+    }
     report.seconds = absl::ToDoubleSeconds(absl::Now() - start);
     report.sampled_tokens = model->engine().stats().sampled_tokens - sampled_before;
-    if (progress) {
-      progress(
-          {static_cast<int>(results.size()), static_cast<int>(handles.size()), report.sampled_tokens, report.seconds});
-    }
-  }
-  for (const auto& [index, result] : results) {
-    for (size_t s = 0; s < result.samples.size(); ++s) {
-      report.completions.push_back(
-          Describe(result.samples[s], static_cast<int>(index), static_cast<int>(s), model->text()));
+    if (callbacks.progress) {
+      callbacks.progress({static_cast<int>(next + results.size()), static_cast<int>(handles.size()),
+                          report.sampled_tokens, report.seconds});
     }
   }
   return report;

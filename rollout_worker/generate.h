@@ -65,7 +65,6 @@ struct GeneratedCompletion {
 };
 
 struct GenerateReport {
-  std::vector<GeneratedCompletion> completions;  // by prompt, then sample
   int64_t prompt_tokens = 0;
   int64_t sampled_tokens = 0;
   double seconds = 0;
@@ -77,9 +76,16 @@ struct GenerateProgress {
   double seconds = 0;
 };
 
-// INVALID_ARGUMENT names the prompt by its source, or its index. `progress` (may be empty) is called after each step.
+// Each may be empty.
+struct GenerateCallbacks {
+  std::function<void(const GeneratedCompletion&)>
+      completion;                                         // by prompt, then sample; as soon as those before are done
+  std::function<void(const GenerateProgress&)> progress;  // after each step
+};
+
+// INVALID_ARGUMENT names the prompt by its source, or its index; then nothing has been generated.
 absl::StatusOr<GenerateReport> Generate(LocalModel* model, const GenerateRequest& request,
-                                        const std::function<void(const GenerateProgress&)>& progress);
+                                        const GenerateCallbacks& callbacks);
 
 // Puts the `field` of each line of a JSONL file into the request's prompts. INVALID_ARGUMENT names the line.
 absl::Status ReadPromptFile(const std::string& path, const std::string& field, GenerateRequest* request);

@@ -99,28 +99,59 @@ absl::StatusOr<GenerateRequest> MakeRequest(const GenerateFlags& flags) {
   return request;
 }
 
-void PrintJson(const GenerateRequest& request, const GenerateReport& report) {
-  for (const GeneratedCompletion& c : report.completions) {
-    const nlohmann::ordered_json row = {{"prompt_index", c.prompt_index},
-                                        {"sample_index", c.sample_index},
-                                        {"prompt", request.prompts[static_cast<size_t>(c.prompt_index)]},
-                                        {"completion", c.text},
-                                        {"finish_reason", c.finish_reason},
-                                        {"tokens", c.tokens},
-                                        {"mean_logprob", c.mean_logprob}};
-    Print(row.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-  }
+void PrintJson(const GenerateRequest& request, const GeneratedCompletion& c) {
+  const nlohmann::ordered_json row = {{"prompt_index", c.prompt_index},
+                                      {"sample_index", c.sample_index},
+                                      {"prompt", request.prompts[static_cast<size_t>(c.prompt_index)]},
+                                      {"completion", c.text},
+                                      {"finish_reason", c.finish_reason},
+                                      {"tokens", c.tokens},
+                                      {"mean_logprob", c.mean_logprob}};
+  Print(row.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
-void PrintTexts(const GenerateRequest& request, const GenerateReport& report) {
-  for (const GeneratedCompletion& c : report.completions) {
-    if (report.completions.size() > 1) {
-      Print(absl::StrFormat("--- prompt %d, sample %d (%d tokens, %s): %s\n", c.prompt_index, c.sample_index, c.tokens,
-                            c.finish_reason, OneLine(request.prompts[static_cast<size_t>(c.prompt_index)], 60)));
-    }
-    Print(c.text + "\n");
+void PrintText(const GenerateRequest& request, const GeneratedCompletion& c) {
+  if (request.prompts.size() * static_cast<size_t>(request.samples) > 1) {
+    Print(absl::StrFormat("--- prompt %d, sample %d (%d tokens, %s): %s\n", c.prompt_index, c.sample_index, c.tokens,
+                          c.finish_reason, OneLine(request.prompts[static_cast<size_t>(c.prompt_index)], 60)));
   }
+  Print(c.text + "\n");
 }
+
+// Completions to stdout as they come and, where a person watches, a line of progress below them.
+class Output {
+ public:
+  Output(const GenerateRequest& request, bool json)
+      : request_(request), json_(json), terminal_(isatty(STDERR_FILENO) != 0) {}
+
+  GenerateCallbacks callbacks() {
+    return {.completion = [this](const GeneratedCompletion& c) { Show(c); },
+            .progress = [this](const GenerateProgress& progress) { Show(progress); }};
+  }
+  void ClearLine() {
+    if (open_) std::fputs("\r\033[K", stderr);
+    open_ = false;
+  }
+
+ private:
+  void Show(const GeneratedCompletion& completion) {
+    ClearLine();
+    json_ ? PrintJson(request_, completion) : PrintText(request_, completion);
+  }
+  void Show(const GenerateProgress& progress) {
+    if (!terminal_ || progress.seconds - shown_ < 1) return;  // a line a second is enough
+    shown_ = progress.seconds;
+    open_ = true;
+    std::fprintf(stderr, "\r%d of %d prompts, %lld tokens, %.0f tokens/s ", progress.prompts_done, progress.prompts,
+                 static_cast<long long>(progress.sampled_tokens),
+                 static_cast<double>(progress.sampled_tokens) / progress.seconds);
+  }
+
+  const GenerateRequest& request_;
+  const bool json_, terminal_;
+  double shown_ = 0;
+  bool open_ = false;  // the line of progress stands there
+};
 
 }  // namespace
 
@@ -149,18 +180,10 @@ int RunGenerate(const Args& args) {
                                  .needs_chat_template = request->frame == model::PromptFrame::kChat,
                                  .engine = {.kv_cache_bytes = int64_t{given.kv_memory_mib} << 20}});
   if (!model.ok()) return Fail(model.status());
-  const bool terminal = isatty(STDERR_FILENO) != 0;
-  double shown = 0;
-  const auto report = Generate(model->get(), *request, [&shown, terminal](const GenerateProgress& progress) {
-    if (!terminal || progress.seconds - shown < 1) return;  // a line of progress a second is enough
-    shown = progress.seconds;
-    std::fprintf(stderr, "\r%d of %d prompts, %lld tokens, %.0f tokens/s ", progress.prompts_done, progress.prompts,
-                 static_cast<long long>(progress.sampled_tokens),
-                 static_cast<double>(progress.sampled_tokens) / progress.seconds);
-  });
-  if (shown > 0) std::fprintf(stderr, "\n");
+  Output output(*request, given.output == "json");
+  const auto report = Generate(model->get(), *request, output.callbacks());
+  output.ClearLine();
   if (!report.ok()) return Fail(report.status());
-  given.output == "json" ? PrintJson(*request, *report) : PrintTexts(*request, *report);
   std::fprintf(stderr, "%lld prompt tokens, %lld new tokens in %.2f s: %.1f tokens/s (%s)\n",
                static_cast<long long>(report->prompt_tokens), static_cast<long long>(report->sampled_tokens),
                report->seconds,

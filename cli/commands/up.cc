@@ -165,6 +165,9 @@ int RunInForeground(const UpOptions& options, const std::optional<v1::RunSpec>& 
   if (absl::Status status = CreateDirectories(options.state); !status.ok()) return Fail(status);
   const auto lock = LockState(options.state);
   if (!lock.ok()) return Fail(lock.status());
+  // From now on `hone down` ends this process, and not the one whose number an earlier one left.
+  const auto pid = FileWhileAlive::Create(JoinPath(options.state, "pid"), absl::StrCat(getpid(), "\n"));
+  if (!pid.ok()) return Fail(pid.status());
   Supervisor supervisor(options.state);
   const absl::StatusOr<std::string> address = StartAll(options, &supervisor);
   if (!address.ok()) return Fail(address.status());
@@ -172,8 +175,6 @@ int RunInForeground(const UpOptions& options, const std::optional<v1::RunSpec>& 
   ControlClient client(*address);
   if (absl::Status status = AwaitMembers(options, supervisor, &client, shutdown.get()); !status.ok())
     return Fail(status);
-  const auto pid = FileWhileAlive::Create(JoinPath(options.state, "pid"), absl::StrCat(getpid(), "\n"));
-  if (!pid.ok()) return Fail(pid.status());
   const auto endpoint = FileWhileAlive::Create(JoinPath(options.state, "endpoint"), *address + "\n");
   if (!endpoint.ok()) return Fail(endpoint.status());
   Note(absl::StrCat("coordinator at ", *address, "; logs in ", JoinPath(options.state, "logs")));
