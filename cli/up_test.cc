@@ -122,16 +122,16 @@ TEST_F(Up, ARunThatFailsSaysWhyAndExitsWithOne) {
 
 // Workers of other machines must reach the learner and the reward server too.
 TEST_F(Up, AllProcessesListenAtTheHostThatWasGiven) {
-  const Result up = Hone("up --detach=1 --threads 1 --state up-l --listen localhost:0");
+  const Result up = Hone("up --detach=1 --threads 1 --state up-l --listen 127.0.0.2:0");
   ASSERT_EQ(up.exit, kExitOk) << up.err;
-  EXPECT_THAT(up.out, StartsWith("localhost:"));
+  EXPECT_THAT(up.out, StartsWith("127.0.0.2:"));
   const Result status = Hone("status --output json --coordinator up-l");
   ASSERT_EQ(status.exit, kExitOk) << status.err;
   const nlohmann::json members = nlohmann::json::parse(status.out)["members"];
   EXPECT_EQ(members.size(), 3u);
-  for (const auto& member : members) EXPECT_THAT(member["address"].get<std::string>(), StartsWith("localhost:"));
+  for (const auto& member : members) EXPECT_THAT(member["address"].get<std::string>(), StartsWith("127.0.0.2:"));
   EXPECT_EQ(Hone("down --state up-l").exit, kExitOk);
-  EXPECT_EQ(Hone("up --detach --state up-l --listen localhost").exit, kExitUnavailable);
+  EXPECT_EQ(Hone("up --detach --state up-l --listen 127.0.0.2").exit, kExitUnavailable);
 }
 
 // A model whose last weight is not a number, as a policy that diverged leaves it: the log-probs of its rollouts are not
