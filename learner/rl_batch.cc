@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "hone/v1/run.pb.h"
 #include "hone/v1/trajectory.pb.h"
 
 namespace hone::learner {
@@ -49,7 +48,7 @@ absl::Status CheckLengths(const v1::Group& group, const v1::Trajectory& trajecto
   return CheckTokens(trajectory.tokens(), limits.vocab_size);
 }
 
-// Everything but advantage and in_loss.
+// Everything but reward and in_loss.
 absl::Status MakeSample(const v1::Group& group, const v1::Trajectory& trajectory, const Limits& limits,
                         TrainingSequence* sequence, RlSample* sample) {
   HONE_RETURN_IF_ERROR(CheckLengths(group, trajectory, limits));
@@ -80,10 +79,7 @@ absl::Status AddGroup(const v1::Group& group, const RlOptions& options, const Li
     const bool scored = trajectory.verdict().state() == v1::REWARD_STATE_SCORED;
     rewards.push_back(scored ? std::optional<double>(trajectory.verdict().reward()) : std::nullopt);
   }
-  const GroupAdvantages advantages =
-      ComputeAdvantages(rewards, options.advantage_normalization, options.advantage_epsilon);
-  batch->zero_variance_groups += advantages.zero_variance;
-  batch->excluded += advantages.excluded;
+  batch->zero_variance_groups += HasZeroVariance(rewards);
   for (int i = 0; i < group.trajectories_size(); ++i) {
     const v1::Trajectory& trajectory = group.trajectories(i);
     TrainingSequence sequence;
@@ -94,8 +90,10 @@ absl::Status AddGroup(const v1::Group& group, const RlOptions& options, const Li
     const bool empty = sequence.targets.empty();
     batch->truncated += cut_off;
     batch->empty += empty;
-    sample.advantage = advantages.advantages[static_cast<size_t>(i)];
-    sample.in_loss = advantages.scored[static_cast<size_t>(i)] && !cut_off && !empty;
+    const std::optional<double>& reward = rewards[static_cast<size_t>(i)];
+    if (IsScored(reward)) sample.reward = reward;
+    batch->excluded += !sample.reward.has_value();
+    sample.in_loss = sample.reward.has_value() && !cut_off && !empty;
     sample.group = batch->group_count;
     sequence.group = batch->group_count;
     batch->sequences.push_back(std::move(sequence));
@@ -105,47 +103,6 @@ absl::Status AddGroup(const v1::Group& group, const RlOptions& options, const Li
 }
 
 }  // namespace
-
-absl::StatusOr<RlOptions> MakeRlOptions(const v1::RlStage& stage) {
-  const v1::AlgorithmSpec& algorithm = stage.algorithm();
-  RlOptions options;
-  options.clip.low = algorithm.has_clip_low() ? algorithm.clip_low() : 0.2;
-  options.clip.high = algorithm.has_clip_high() ? algorithm.clip_high() : options.clip.low;
-  if (algorithm.advantage_normalization() == v1::ADVANTAGE_NORMALIZATION_NONE) {
-    options.advantage_normalization = AdvantageNormalization::kNone;
-  } else if (algorithm.advantage_normalization() == v1::ADVANTAGE_NORMALIZATION_POPULATION_STD) {
-    options.advantage_normalization = AdvantageNormalization::kPopulationStd;
-  }
-  if (algorithm.has_advantage_epsilon()) options.advantage_epsilon = algorithm.advantage_epsilon();
-  switch (algorithm.aggregation()) {
-    case v1::LOSS_AGGREGATION_SEQUENCE_MEAN_TOKEN_MEAN:
-      options.aggregation = LossAggregation::kSequenceMeanTokenMean;
-      break;
-    case v1::LOSS_AGGREGATION_SEQUENCE_MEAN_TOKEN_SUM:
-      options.aggregation = LossAggregation::kSequenceMeanTokenSum;
-      break;
-    case v1::LOSS_AGGREGATION_CONSTANT:
-      options.aggregation = LossAggregation::kConstant;
-      break;
-    default:
-      break;
-  }
-  options.kl_coefficient = algorithm.kl_coefficient();
-  if (algorithm.kl_estimator() == v1::KL_ESTIMATOR_K1) options.kl_estimator = KlEstimator::kK1;
-  if (algorithm.kl_estimator() == v1::KL_ESTIMATOR_K2) options.kl_estimator = KlEstimator::kK2;
-  options.mask_truncated = algorithm.mask_truncated();
-  options.minibatches = stage.has_minibatches() ? stage.minibatches() : 1;
-  options.temperature = stage.sampling().has_temperature() ? static_cast<float>(stage.sampling().temperature()) : 1.0f;
-  options.max_new_tokens = stage.sampling().has_max_new_tokens() ? stage.sampling().max_new_tokens() : 256;
-  if (!(options.temperature > 0)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("rl.sampling.temperature: expected above 0 for training, got ", options.temperature));
-  }
-  if (options.minibatches < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("rl.minibatches: expected at least 1, got ", options.minibatches));
-  }
-  return options;
-}
 
 absl::StatusOr<RlBatch> BuildRlBatch(std::span<const v1::Group> groups, const RlOptions& options, int64_t version,
                                      int64_t vocab_size, int64_t max_positions) {

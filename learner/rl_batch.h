@@ -1,47 +1,28 @@
-// From scored groups, as the coordinator hands them out, to sequences with advantages.
+// From scored groups, as the coordinator hands them out, to sequences with rewards.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/status.h"
-#include "learner/algorithms/advantage.h"
-#include "learner/algorithms/aggregation.h"
-#include "learner/algorithms/clip.h"
-#include "learner/algorithms/kl.h"
 #include "learner/packing.h"
+#include "learner/rl_options.h"
 
 namespace hone::v1 {
 class Group;
-class RlStage;
 }  // namespace hone::v1
 
 namespace hone::learner {
 
-// The algorithm of an rl stage, with plain types.
-struct RlOptions {
-  ClipRange clip;
-  AdvantageNormalization advantage_normalization = AdvantageNormalization::kSampleStd;
-  double advantage_epsilon = 1e-6;
-  LossAggregation aggregation = LossAggregation::kTokenMean;
-  double kl_coefficient = 0;
-  KlEstimator kl_estimator = KlEstimator::kK3;
-  bool mask_truncated = false;
-  int minibatches = 1;
-  float temperature = 1;
-  int64_t max_new_tokens = 0;
-};
-// INVALID_ARGUMENT where a value makes no training step (temperature 0, fewer than one minibatch).
-absl::StatusOr<RlOptions> MakeRlOptions(const v1::RlStage& stage);
-
 // One trajectory, beside its sequence.
 struct RlSample {
   std::vector<float> rollout_logprobs;  // one per target
-  double advantage = 0;
-  bool in_loss = false;    // scored, not masked, at least one sampled token
-  bool on_policy = false;  // sampled by the version under training, whole
-  int32_t group = 0;       // place in the batch
+  std::optional<double> reward;         // nullopt: unscorable, or not finite
+  bool in_loss = false;                 // scored, not masked, at least one sampled token
+  bool on_policy = false;               // sampled by the version under training, whole
+  int32_t group = 0;                    // place in the batch
 };
 
 struct RlBatch {

@@ -6,6 +6,7 @@
 
 #include "hone/v1/run.pb.h"
 #include "hone/v1/trajectory.pb.h"
+#include "learner/rl_step.h"
 
 namespace hone::learner {
 namespace {
@@ -52,15 +53,15 @@ TEST(RlBatch, SequencesAndAdvantages) {
   AddTrajectory(&group, {10, 11}, 1);
   AddTrajectory(&group, {12}, 0);
   RlOptions options;
-  options.advantage_normalization = AdvantageNormalization::kNone;
+  options.advantage.normalization = AdvantageNormalization::kNone;
   const auto batch = Build({group}, options);
   ASSERT_TRUE(batch.ok()) << batch.status().ToString();
   ASSERT_EQ(batch->samples.size(), 2u);
   EXPECT_EQ(batch->sequences[0].tokens, (std::vector<int32_t>{7, 8, 10, 11}));
   EXPECT_EQ(batch->sequences[0].targets, (std::vector<int32_t>{2, 3}));
   EXPECT_EQ(batch->samples[0].rollout_logprobs, (std::vector<float>{-1.0f, -0.1f * 11}));
-  EXPECT_EQ(batch->samples[0].advantage, 0.5);
-  EXPECT_EQ(batch->samples[1].advantage, -0.5);
+  EXPECT_EQ(batch->samples[0].reward, 1);
+  EXPECT_EQ(AdvantagesOf(*batch, options, {}), (std::vector<std::vector<double>>{{0.5, 0.5}, {-0.5}}));
   EXPECT_TRUE(batch->samples[0].in_loss && batch->samples[0].on_policy);
 }
 
@@ -111,7 +112,9 @@ TEST(RlBatch, WhatLeavesTheLossIsCounted) {
   EXPECT_EQ(batch->samples[0].group, 1);
   EXPECT_EQ(batch->samples[6].group, 2);
   // The masked one's reward still counts in its group's mean: it was sampled.
-  EXPECT_NEAR(batch->samples[4].advantage, batch->samples[0].advantage, 1e-12);
+  const auto advantages = AdvantagesOf(*batch, options, {});
+  EXPECT_NEAR(advantages[4][0], advantages[0][0], 1e-12);
+  EXPECT_FALSE(batch->samples[2].reward.has_value() || batch->samples[3].reward.has_value());
   options.mask_truncated = false;
   EXPECT_TRUE(Build({group}, options)->samples[4].in_loss);
 }
@@ -144,15 +147,15 @@ TEST(RlBatch, OptionsComeFromTheStage) {
   v1::RlStage stage;
   auto options = MakeRlOptions(stage);
   ASSERT_TRUE(options.ok());
-  EXPECT_EQ(options->clip.low, 0.2);
-  EXPECT_EQ(options->clip.high, 0.2);
+  EXPECT_EQ(options->objective.policy.low, 0.2);
+  EXPECT_EQ(options->objective.policy.high, 0.2);
   EXPECT_EQ(options->minibatches, 1);
   stage.mutable_algorithm()->set_clip_low(0.3);
-  EXPECT_EQ(MakeRlOptions(stage)->clip.high, 0.3);
+  EXPECT_EQ(MakeRlOptions(stage)->objective.policy.high, 0.3);
   stage.mutable_algorithm()->set_clip_high(0.28);
-  EXPECT_EQ(MakeRlOptions(stage)->clip.high, 0.28);
+  EXPECT_EQ(MakeRlOptions(stage)->objective.policy.high, 0.28);
   stage.mutable_algorithm()->set_aggregation(v1::LOSS_AGGREGATION_CONSTANT);
-  EXPECT_EQ(MakeRlOptions(stage)->aggregation, LossAggregation::kConstant);
+  EXPECT_EQ(MakeRlOptions(stage)->objective.aggregation, LossAggregation::kConstant);
   stage.mutable_sampling()->set_temperature(0);
   EXPECT_FALSE(MakeRlOptions(stage).ok());
   stage.mutable_sampling()->set_temperature(1);

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <utility>
 
@@ -33,6 +34,38 @@ double Difference(float a, float b) {
 
 double Ratio(double numerator, double denominator) { return denominator > 0 ? numerator / denominator : 0; }
 
+using MetricMap = std::map<std::string, double>;
+
+// Over the tokens in the loss.
+void AddAdvantages(const RlBatch& batch, const std::vector<std::vector<double>>& advantages, MetricMap* metrics) {
+  double sum = 0, lowest = std::numeric_limits<double>::infinity(), highest = -lowest;
+  int64_t count = 0;
+  for (size_t i = 0; i < batch.samples.size(); ++i) {
+    if (!batch.samples[i].in_loss) continue;
+    for (const double advantage : advantages[i]) {
+      sum += advantage;
+      lowest = std::min(lowest, advantage);
+      highest = std::max(highest, advantage);
+      ++count;
+    }
+  }
+  if (count == 0) return;
+  (*metrics)["critic/advantages/mean"] = sum / static_cast<double>(count);
+  (*metrics)["critic/advantages/min"] = lowest;
+  (*metrics)["critic/advantages/max"] = highest;
+}
+
+// Effective sample size: (sum w)^2 / (n sum w^2), 1 where all weights are equal.
+void AddCorrections(const LossTotals& loss, MetricMap* metrics) {
+  const double count = static_cast<double>(loss.tokens);
+  (*metrics)["rollout_corr/weight_mean"] = loss.correction / count;
+  (*metrics)["rollout_corr/weight_min"] = loss.correction_min;
+  (*metrics)["rollout_corr/weight_max"] = loss.correction_max;
+  (*metrics)["rollout_corr/masked_share"] = static_cast<double>(loss.correction_zeros) / count;
+  (*metrics)["rollout_corr/effective_sample_size"] =
+      Ratio(loss.correction * loss.correction, count * loss.correction_squares);
+}
+
 }  // namespace
 
 ReferenceModel::ReferenceModel(const kernels::KernelContext& context, const LoadedModel& loaded, kernels::DType dtype)
@@ -40,17 +73,33 @@ ReferenceModel::ReferenceModel(const kernels::KernelContext& context, const Load
   weights_.LoadAll(loaded.masters);
 }
 
+std::vector<std::vector<double>> AdvantagesOf(const RlBatch& batch, const RlOptions& options,
+                                              const std::vector<std::vector<double>>& kl) {
+  std::vector<OutcomeSample> outcomes;
+  outcomes.reserve(batch.samples.size());
+  for (size_t i = 0; i < batch.samples.size(); ++i) {
+    const RlSample& sample = batch.samples[i];
+    OutcomeSample outcome{.group = sample.group,
+                          .reward = sample.reward,
+                          .in_loss = sample.in_loss,
+                          .tokens = static_cast<int64_t>(batch.sequences[i].targets.size())};
+    if (!kl.empty()) {
+      for (const double value : kl[i]) outcome.penalties.push_back(options.objective.kl_coefficient * value);
+    }
+    outcomes.push_back(std::move(outcome));
+  }
+  return EstimateAdvantages(
+      outcomes,
+      {.advantage = options.advantage, .kl_placement = options.objective.kl_placement, .discount = options.discount});
+}
+
 // Sums over one step.
 struct RlStep::Totals {
-  double policy_loss = 0, kl_loss = 0;  // aggregated, summed over minibatches
+  LossTotals loss;
+  double reward_kl = 0;  // of the tokens in the loss, where the KL is in the reward
   double entropy = 0;
   int64_t entropy_tokens = 0;
-  int64_t loss_tokens = 0;     // in the loss
-  int64_t trained_tokens = 0;  // of these, with a gradient
-  int64_t clipped_low = 0, clipped_high = 0;
-  double log_ratio = 0, ratio = 0;
-  double ratio_min = std::numeric_limits<double>::infinity();
-  double ratio_max = 0;
+  int64_t loss_tokens = 0;  // in the loss
   double gradient_norm = 0, learning_rate = 0;
   int updates = 0, skipped = 0;
   int64_t fed_tokens = 0;     // of the sequences that went through forward and backward
@@ -72,15 +121,38 @@ struct RlStep::Minibatch {
 RlStep::RlStep(Policy* policy, ReferenceModel* reference, const RlOptions& options)
     : policy_(policy), reference_(reference), options_(options) {}
 
+void RlStep::EstimateAdvantages(const RlBatch& batch, Totals* totals) {
+  std::vector<std::vector<double>> kl;
+  if (reference_ != nullptr && options_.kl_in_reward()) {
+    std::vector<int32_t> all(batch.samples.size());
+    std::iota(all.begin(), all.end(), 0);
+    ForwardOnly(policy_->model(), batch, all, &start_logprobs_, totals);
+    ForwardOnly(reference_->model(), batch, all, &reference_logprobs_, totals);
+    kl.resize(all.size());
+    for (size_t i = 0; i < all.size(); ++i) {
+      for (size_t t = 0; t < start_logprobs_[i].size(); ++t) {
+        kl[i].push_back(
+            EstimateKl(options_.objective.kl_estimator, start_logprobs_[i][t], reference_logprobs_[i][t]).value);
+        if (batch.samples[i].in_loss) totals->reward_kl += kl[i].back();
+      }
+    }
+  }
+  advantages_ = AdvantagesOf(batch, options_, kl);
+}
+
 RlStep::Minibatch RlStep::MakeMinibatch(const RlBatch& batch, int index) const {
   const int64_t begin = int64_t{batch.group_count} * index / options_.minibatches;
   const int64_t end = int64_t{batch.group_count} * (index + 1) / options_.minibatches;
+  const bool always = (reference_ != nullptr && !options_.kl_in_reward()) ||
+                      options_.objective.entropy_coefficient != 0;  // a gradient without any advantage
   Minibatch minibatch;
   minibatch.extent.max_new_tokens = options_.max_new_tokens;
   for (size_t i = 0; i < batch.samples.size(); ++i) {
     const RlSample& sample = batch.samples[i];
     if (sample.group < begin || sample.group >= end) continue;
-    const bool trained = sample.in_loss && (sample.advantage != 0 || reference_ != nullptr);
+    const auto is_zero = [](double advantage) { return advantage == 0; };
+    const bool trained =
+        sample.in_loss && (always || !std::all_of(advantages_[i].begin(), advantages_[i].end(), is_zero));
     (trained ? minibatch.trained : minibatch.others).push_back(static_cast<int32_t>(i));
     if (!sample.in_loss) continue;
     ++minibatch.extent.sequences;
@@ -96,55 +168,48 @@ void RlStep::ForwardOnly(model::TrainingModel& model, const RlBatch& batch, cons
   for (const MicroBatch& micro : PackMicroBatches(batch.sequences, order, policy_->token_budget())) {
     model.Forward(micro.packed, options_.temperature, /*keep=*/false, &values, &entropies);
     Scatter(micro, batch, values, logprobs);
-    if (logprobs == &old_logprobs_) totals->AddEntropies(entropies);
+    if (logprobs == &start_logprobs_) totals->AddEntropies(entropies);
   }
   totals->forward_seconds += SecondsSince(start);
 }
 
 void RlStep::LossGradient(const RlBatch& batch, const Minibatch& minibatch, const MicroBatch& micro,
-                          std::vector<float>* logprobs, Totals* totals) {
-  size_t next = 0;
+                          std::vector<float>* logprobs, std::vector<float>* entropies, Totals* totals) {
+  const bool with_entropy = options_.objective.entropy_coefficient != 0;
+  std::vector<float> d_logprob(logprobs->size()), d_entropy(with_entropy ? entropies->size() : 0);
+  size_t begin = 0;
   for (const int32_t member : micro.members) {
     const size_t index = static_cast<size_t>(member);
+    const RlSample& sample = batch.samples[index];
     const size_t count = batch.sequences[index].targets.size();
-    const double weight = TokenWeight(options_.aggregation, minibatch.extent, static_cast<int64_t>(count));
-    for (size_t t = 0; t < count; ++t, ++next) {
-      const double logprob = (*logprobs)[next];
-      const double old_logprob = old_logprobs_[index][t];
-      const double ratio = ImportanceRatio(logprob, old_logprob);
-      const TokenPolicyLoss policy = ClippedPolicyLoss(ratio, batch.samples[index].advantage, options_.clip);
-      double gradient = policy.d_logprob;
-      if (reference_ != nullptr) {
-        const TokenKl kl = EstimateKl(options_.kl_estimator, logprob, reference_logprobs_[index][t]);
-        gradient += options_.kl_coefficient * kl.d_logprob;
-        totals->kl_loss += weight * kl.value;
-      }
-      (*logprobs)[next] = static_cast<float>(weight * gradient);
-      totals->policy_loss += weight * policy.loss;
-      totals->clipped_low += policy.clipped_low;
-      totals->clipped_high += policy.clipped_high;
-      totals->log_ratio += old_logprob - logprob;
-      totals->ratio += ratio;
-      totals->ratio_min = std::min(totals->ratio_min, ratio);
-      totals->ratio_max = std::max(totals->ratio_max, ratio);
-    }
+    const SequenceTokens sequence{
+        .logprobs = std::span(*logprobs).subspan(begin, count),
+        .old_logprobs = options_.rollout_is_old_policy ? sample.rollout_logprobs : start_logprobs_[index],
+        .rollout_logprobs = sample.rollout_logprobs,
+        .reference_logprobs = reference_logprobs_[index],
+        .entropies = std::span(*entropies).subspan(begin, count),
+        .advantages = advantages_[index]};
+    SequenceLoss(options_.objective, minibatch.extent, sequence, std::span(d_logprob).subspan(begin, count),
+                 with_entropy ? std::span(d_entropy).subspan(begin, count) : std::span<float>(), &totals->loss);
+    begin += count;
   }
-  totals->trained_tokens += static_cast<int64_t>(next);
+  *logprobs = std::move(d_logprob);
+  *entropies = std::move(d_entropy);
 }
 
-void RlStep::Train(const RlBatch& batch, const Minibatch& minibatch, bool first, int64_t optimizer_step,
+void RlStep::Train(const RlBatch& batch, const Minibatch& minibatch, bool keep_logprobs, int64_t optimizer_step,
                    Totals* totals) {
   const absl::Time start = absl::Now();
   policy_->ZeroGradients();
   std::vector<float> values, entropies;
   for (const MicroBatch& micro : PackMicroBatches(batch.sequences, minibatch.trained, policy_->token_budget())) {
     policy_->model().Forward(micro.packed, options_.temperature, /*keep=*/true, &values, &entropies);
-    if (first) {
-      Scatter(micro, batch, values, &old_logprobs_);
+    if (keep_logprobs) {
+      Scatter(micro, batch, values, &start_logprobs_);
       totals->AddEntropies(entropies);
     }
-    LossGradient(batch, minibatch, micro, &values, totals);
-    policy_->model().Backward(values, {}, policy_->gradients());
+    LossGradient(batch, minibatch, micro, &values, &entropies, totals);
+    policy_->model().Backward(values, entropies, policy_->gradients());
     totals->fed_tokens += micro.fed_tokens;
     totals->shared_tokens += micro.fed_tokens - static_cast<int64_t>(micro.packed.tokens.size());
   }
@@ -160,25 +225,28 @@ void RlStep::Train(const RlBatch& batch, const Minibatch& minibatch, bool first,
 }
 
 std::map<std::string, double> RlStep::Run(const RlBatch& batch, int64_t first_optimizer_step) {
-  old_logprobs_.assign(batch.samples.size(), {});
+  start_logprobs_.assign(batch.samples.size(), {});
   reference_logprobs_.assign(batch.samples.size(), {});
   Totals totals;
+  EstimateAdvantages(batch, &totals);
+  const bool known = reference_ != nullptr && options_.kl_in_reward();  // all log-probs, by EstimateAdvantages
   std::vector<Minibatch> minibatches;
-  std::vector<int32_t> ahead;  // old log-probs to be had before the first update
+  std::vector<int32_t> ahead;  // log-probs to be had before the first update
   for (int m = 0; m < options_.minibatches; ++m) {
     minibatches.push_back(MakeMinibatch(batch, m));
     const Minibatch& minibatch = minibatches.back();
     totals.loss_tokens += minibatch.extent.tokens;
+    if (known) continue;
     if (m > 0) ahead.insert(ahead.end(), minibatch.trained.begin(), minibatch.trained.end());
     ahead.insert(ahead.end(), minibatch.others.begin(), minibatch.others.end());
     if (reference_ != nullptr) {
       ForwardOnly(reference_->model(), batch, minibatch.trained, &reference_logprobs_, &totals);
     }
   }
-  ForwardOnly(policy_->model(), batch, ahead, &old_logprobs_, &totals);
+  ForwardOnly(policy_->model(), batch, ahead, &start_logprobs_, &totals);
   for (size_t m = 0; m < minibatches.size(); ++m) {
     if (minibatches[m].trained.empty()) continue;
-    Train(batch, minibatches[m], m == 0, first_optimizer_step + static_cast<int64_t>(m), &totals);
+    Train(batch, minibatches[m], m == 0 && !known, first_optimizer_step + static_cast<int64_t>(m), &totals);
   }
   return Metrics(batch, totals);
 }
@@ -190,21 +258,22 @@ std::map<std::string, double> RlStep::Metrics(const RlBatch& batch, const Totals
     if (!batch.samples[i].on_policy) continue;
     const std::vector<float>& rollout = batch.samples[i].rollout_logprobs;
     for (size_t t = 0; t < rollout.size(); ++t) {
-      difference_max = std::max(difference_max, Difference(old_logprobs_[i][t], rollout[t]));
+      difference_max = std::max(difference_max, Difference(start_logprobs_[i][t], rollout[t]));
     }
     compared += static_cast<int64_t>(rollout.size());
   }
-  const double trained = static_cast<double>(totals.trained_tokens);
+  const LossTotals& loss = totals.loss;
+  const double trained = static_cast<double>(loss.tokens);
   const double in_loss = static_cast<double>(totals.loss_tokens);
   const double attempts = totals.updates + totals.skipped;
   std::map<std::string, double> metrics = {
-      {"actor/pg_loss", totals.policy_loss / options_.minibatches},
+      {"actor/pg_loss", loss.policy_loss / options_.minibatches},
       {"actor/entropy", Ratio(totals.entropy, static_cast<double>(totals.entropy_tokens))},
       {"actor/grad_norm", Ratio(totals.gradient_norm, totals.updates)},
-      {"actor/pg_clipfrac", Ratio(static_cast<double>(totals.clipped_low + totals.clipped_high), in_loss)},
-      {"actor/pg_clipfrac_lower", Ratio(static_cast<double>(totals.clipped_low), in_loss)},
-      {"actor/pg_clipfrac_higher", Ratio(static_cast<double>(totals.clipped_high), in_loss)},
-      {"actor/ppo_kl", Ratio(totals.log_ratio, trained)},
+      {"actor/pg_clipfrac", Ratio(static_cast<double>(loss.clipped_low + loss.clipped_high), in_loss)},
+      {"actor/pg_clipfrac_lower", Ratio(static_cast<double>(loss.clipped_low), in_loss)},
+      {"actor/pg_clipfrac_higher", Ratio(static_cast<double>(loss.clipped_high), in_loss)},
+      {"actor/ppo_kl", Ratio(loss.log_ratio, trained)},
       {"actor/updates", totals.updates},
       {"actor/skipped_updates", totals.skipped},
       {"train/tokens", static_cast<double>(totals.fed_tokens)},
@@ -223,12 +292,21 @@ std::map<std::string, double> RlStep::Metrics(const RlBatch& batch, const Totals
       {"time/update", totals.train_seconds},
   };
   if (attempts > 0) metrics["actor/lr"] = totals.learning_rate;
-  if (totals.trained_tokens > 0) {
-    metrics["actor/ratio_mean"] = totals.ratio / trained;
-    metrics["actor/ratio_min"] = totals.ratio_min;
-    metrics["actor/ratio_max"] = totals.ratio_max;
+  if (loss.tokens > 0) {
+    metrics["actor/ratio_mean"] = loss.ratio / trained;
+    metrics["actor/ratio_min"] = loss.ratio_min;
+    metrics["actor/ratio_max"] = loss.ratio_max;
   }
-  if (reference_ != nullptr) metrics["actor/kl_loss"] = totals.kl_loss / options_.minibatches;
+  if (options_.objective.policy.dual > 0) {
+    metrics["actor/pg_clipfrac_dual"] = Ratio(static_cast<double>(loss.clipped_dual), in_loss);
+  }
+  if (reference_ != nullptr && options_.kl_in_reward()) {
+    metrics["actor/reward_kl_penalty"] = Ratio(totals.reward_kl, in_loss);
+  } else if (reference_ != nullptr) {
+    metrics["actor/kl_loss"] = loss.kl_loss / options_.minibatches;
+  }
+  AddAdvantages(batch, advantages_, &metrics);
+  if (!options_.objective.corrections.empty() && loss.tokens > 0) AddCorrections(loss, &metrics);
   return metrics;
 }
 

@@ -26,15 +26,21 @@ class ReferenceModel {
 // Where the log-probs of a batch are kept: one row of floats per sample, one float per target.
 using SampleValues = std::vector<std::vector<float>>;
 
+// One row of advantages per sample of the batch, one per target. `kl` is that of each token where it is in the reward,
+// else empty.
+std::vector<std::vector<double>> AdvantagesOf(const RlBatch& batch, const RlOptions& options,
+                                              const std::vector<std::vector<double>>& kl);
+
 // Runs steps on a policy. Not thread-safe; policy and reference must outlive it.
 //
-// The batch's groups are split in order into minibatches. Old log-probs (of the weights at the step's start, at the
-// rollout's temperature) of the first minibatch come from its training forward pass itself, those of the others from a
-// forward pass before the first update. Either way every sampled token of the batch gets its log-prob at the rollout's
-// weights, and on-policy ones are compared with rollout_logprobs bit for bit.
+// The batch's groups are split in order into minibatches. Log-probs of the weights at the step's start (at the
+// rollout's temperature) come, for the first minibatch, from its training forward pass itself, for the others from a
+// forward pass before the first update; where the KL is in the reward, and so in the advantages, all are had ahead.
+// Either way every sampled token of the batch gets its log-prob at the rollout's weights, and on-policy ones are
+// compared with rollout_logprobs bit for bit.
 //
-// Sequences whose loss has no gradient (advantage 0 without KL term, or out of the loss) run forward only. A minibatch
-// with none that has one makes no update: neither weights nor moments move.
+// Sequences whose loss has no gradient (advantages 0 without KL or entropy term, or out of the loss) run forward only.
+// A minibatch with none that has one makes no update: neither weights nor moments move.
 class RlStep {
  public:
   RlStep(Policy* policy, ReferenceModel* reference, const RlOptions& options);
@@ -46,18 +52,24 @@ class RlStep {
   struct Totals;
   struct Minibatch;
   Minibatch MakeMinibatch(const RlBatch& batch, int index) const;
+  // Fills advantages_; where the KL is in the reward, after forward passes that leave all log-probs known.
+  void EstimateAdvantages(const RlBatch& batch, Totals* totals);
   void ForwardOnly(model::TrainingModel& model, const RlBatch& batch, const std::vector<int32_t>& order,
                    SampleValues* logprobs, Totals* totals);
-  void Train(const RlBatch& batch, const Minibatch& minibatch, bool first, int64_t optimizer_step, Totals* totals);
-  // Replaces a micro-batch's log-probs by the loss's gradient with respect to them.
+  // `keep_logprobs`: the forward pass gives the log-probs of the step's start, which are not known yet.
+  void Train(const RlBatch& batch, const Minibatch& minibatch, bool keep_logprobs, int64_t optimizer_step,
+             Totals* totals);
+  // Replaces a micro-batch's log-probs and entropies by the loss's derivatives with respect to them; entropies are
+  // emptied where the loss has none.
   void LossGradient(const RlBatch& batch, const Minibatch& minibatch, const MicroBatch& micro,
-                    std::vector<float>* logprobs, Totals* totals);
+                    std::vector<float>* logprobs, std::vector<float>* entropies, Totals* totals);
   std::map<std::string, double> Metrics(const RlBatch& batch, const Totals& totals) const;
 
   Policy* policy_;
   ReferenceModel* reference_;
   const RlOptions options_;
-  SampleValues old_logprobs_, reference_logprobs_;
+  SampleValues start_logprobs_, reference_logprobs_;
+  std::vector<std::vector<double>> advantages_;
 };
 
 }  // namespace hone::learner

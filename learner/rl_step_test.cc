@@ -108,6 +108,7 @@ double Loss(const kernels::KernelContext& kernels, const model::ModelConfig& con
     ++sequences;
     tokens += static_cast<int64_t>(batch.sequences[i].targets.size());
   }
+  const std::vector<std::vector<double>> advantages = AdvantagesOf(batch, options, {});
   double loss = 0;
   for (size_t i = 0; i < batch.samples.size(); ++i) {
     if (!batch.samples[i].in_loss) continue;
@@ -118,15 +119,17 @@ double Loss(const kernels::KernelContext& kernels, const model::ModelConfig& con
     double sum = 0;
     for (size_t t = 0; t < logprobs.size(); ++t) {
       const double ratio = std::exp(static_cast<double>(logprobs[t]) - batch.samples[i].rollout_logprobs[t]);
-      const double advantage = batch.samples[i].advantage;
-      sum -= std::min(ratio * advantage, std::clamp(ratio, 1 - options.clip.low, 1 + options.clip.high) * advantage);
+      const double advantage = advantages[i][t];
+      sum -=
+          std::min(ratio * advantage,
+                   std::clamp(ratio, 1 - options.objective.policy.low, 1 + options.objective.policy.high) * advantage);
       if (reference != nullptr) {
         const double d = static_cast<double>((*reference)[i][t]) - logprobs[t];
-        sum += options.kl_coefficient * (std::exp(d) - d - 1);
+        sum += options.objective.kl_coefficient * (std::exp(d) - d - 1);
       }
     }
     const double length = static_cast<double>(logprobs.size());
-    switch (options.aggregation) {
+    switch (options.objective.aggregation) {
       case LossAggregation::kTokenMean:
         loss += sum / static_cast<double>(tokens);
         break;
@@ -148,8 +151,8 @@ TEST_F(RlStepTest, GradientIsThatOfTheLossInEveryAggregation) {
   for (const bool with_reference : {false, true}) {
     for (const LossAggregation aggregation : {LossAggregation::kTokenMean, LossAggregation::kSequenceMeanTokenMean,
                                               LossAggregation::kSequenceMeanTokenSum, LossAggregation::kConstant}) {
-      options_.aggregation = aggregation;
-      options_.kl_coefficient = with_reference ? 0.3 : 0;
+      options_.objective.aggregation = aggregation;
+      options_.objective.kl_coefficient = with_reference ? 0.3 : 0;
       const RlBatch batch = Batch(Rollout(start_, kernels::DType::kF32));
       const auto policy =
           MakePolicy(*kernels_, start_, kernels::DType::kF32, 0);  // rate 0: the gradient stays to be seen
@@ -187,7 +190,7 @@ TEST_F(RlStepTest, GradientIsThatOfTheLossInEveryAggregation) {
       // Central differences of an fp32 forward pass: log-probs carry about 1e-6, over a step of 2e-3.
       EXPECT_NEAR(slope, norm, norm * 0.02) << static_cast<int>(aggregation) << " " << with_reference;
       const double policy_loss = metrics.at("actor/pg_loss");
-      const double kl_loss = with_reference ? options_.kl_coefficient * metrics.at("actor/kl_loss") : 0;
+      const double kl_loss = with_reference ? options_.objective.kl_coefficient * metrics.at("actor/kl_loss") : 0;
       EXPECT_NEAR(policy_loss + kl_loss, Loss(*kernels_, config_, start_, batch, options_, kl), 1e-5);
     }
   }
@@ -195,7 +198,7 @@ TEST_F(RlStepTest, GradientIsThatOfTheLossInEveryAggregation) {
 
 TEST_F(RlStepTest, LaterMinibatchesAreClipped) {
   options_.minibatches = 3;
-  options_.clip = {0.01, 0.01};
+  options_.objective.policy.low = options_.objective.policy.high = 0.01;
   const auto policy = MakePolicy(*kernels_, start_, kernels::DType::kF32, 0.02);
   RlStep step(policy.get(), nullptr, options_);
   auto metrics = step.Run(Batch(Rollout(start_, kernels::DType::kF32)), 1);
@@ -220,6 +223,75 @@ TEST_F(RlStepTest, EqualRewardsMoveNothing) {
   EXPECT_GT(metrics.at("rollout/compared_tokens"), 0);
   EXPECT_EQ(metrics.at("rollout/logprob_diff_max"), 0);
   EXPECT_EQ(model::RootHash(config_, policy->masters()), model::RootHash(config_, start_));
+}
+
+// Every algorithm: log-probs still equal the rollout's, and what it needs beyond GRPO is there.
+TEST_F(RlStepTest, EveryAlgorithmTrainsAndComparesEveryToken) {
+  const LoadedModel other{config_, model::RandomParameters(config_, 2), {}};
+  const std::vector<v1::Group> groups = Rollout(start_, kernels::DType::kF32);
+  const auto run = [&](const char* name, int minibatches) {
+    options_.minibatches = minibatches;
+    const auto policy = MakePolicy(*kernels_, start_, kernels::DType::kF32, 1e-2);
+    std::unique_ptr<ReferenceModel> reference;
+    if (options_.has_reference()) {
+      reference = std::make_unique<ReferenceModel>(*kernels_, other, kernels::DType::kF32);
+    }
+    RlStep step(policy.get(), reference.get(), options_);
+    auto metrics = step.Run(Batch(groups), 1);
+    EXPECT_EQ(metrics.at("rollout/logprob_diff_max"), 0) << name;
+    EXPECT_EQ(metrics.at("actor/updates"), minibatches) << name;
+    EXPECT_NE(model::RootHash(config_, policy->masters()), model::RootHash(config_, start_)) << name;
+    return metrics;
+  };
+  for (const int minibatches : {1, 3}) {
+    options_ = {.max_new_tokens = 8};
+    const auto grpo = run("grpo", minibatches);
+
+    options_.objective.ratio = RatioLevel::kSequenceMean;
+    EXPECT_EQ(run("gspo", minibatches).at("rollout/compared_tokens"), grpo.at("rollout/compared_tokens"));
+
+    options_ = {.max_new_tokens = 8};
+    options_.objective.policy = {.kind = PolicyLossKind::kCispo, .low = 1, .high = 4};
+    run("cispo", minibatches);
+
+    options_ = {.max_new_tokens = 8};
+    options_.objective = {.ratio = RatioLevel::kSequenceProduct,
+                          .kl_coefficient = 0.03,
+                          .kl_estimator = KlEstimator::kK1,
+                          .kl_placement = KlPlacement::kSequenceReward};
+    options_.advantage = {AdvantageBaseline::kLeaveOneOut, AdvantageNormalization::kNone};
+    const auto rloo = run("rloo", minibatches);
+    EXPECT_NE(rloo.at("actor/reward_kl_penalty"), 0);
+    EXPECT_FALSE(rloo.contains("actor/kl_loss"));
+
+    options_.objective.ratio = RatioLevel::kToken;
+    options_.objective.kl_placement = KlPlacement::kTokenReward;
+    options_.advantage = {AdvantageBaseline::kNone, AdvantageNormalization::kWhiten};
+    const auto reinforce = run("reinforce++", minibatches);
+    EXPECT_NEAR(reinforce.at("critic/advantages/mean"), 0, 1e-9);
+
+    options_ = {.max_new_tokens = 8};
+    options_.objective.corrections = {{CorrectionLevel::kToken, CorrectionMode::kTruncate, 0, 2}};
+    const auto corrected = run("tis", minibatches);
+    EXPECT_EQ(corrected.at("rollout_corr/weight_min"), 1) << "on policy the weights are 1";
+    EXPECT_EQ(corrected.at("rollout_corr/effective_sample_size"), 1);
+    EXPECT_EQ(corrected.at("actor/grad_norm"), grpo.at("actor/grad_norm"));
+  }
+}
+
+// The entropy's share of the gradient, alone: rewards are equal, so that no advantage moves anything.
+TEST_F(RlStepTest, AnEntropyBonusRaisesTheEntropy) {
+  std::vector<v1::Group> groups = Rollout(start_, kernels::DType::kF32);
+  for (v1::Group& group : groups) {
+    for (v1::Trajectory& trajectory : *group.mutable_trajectories()) trajectory.mutable_verdict()->set_reward(1);
+  }
+  options_.objective.entropy_coefficient = 1;
+  const auto policy = MakePolicy(*kernels_, start_, kernels::DType::kF32, 1e-2);
+  RlStep step(policy.get(), nullptr, options_);
+  const RlBatch batch = Batch(groups);
+  const double before = step.Run(batch, 1).at("actor/entropy");
+  for (int i = 2; i < 6; ++i) step.Run(batch, i);
+  EXPECT_GT(step.Run(batch, 6).at("actor/entropy"), before);
 }
 
 TEST_F(RlStepTest, ThreadsLeaveNoTrace) {

@@ -22,7 +22,7 @@ absl::Status TrainRl(WorkSession* session) {
   const std::unique_ptr<Policy> policy =
       session->TakePolicy(MakeOptimizerOptions(spec.optimizer(), int64_t{total} * options.minibatches));
   std::unique_ptr<ReferenceModel> reference;
-  if (options.kl_coefficient > 0) {
+  if (options.has_reference()) {
     HONE_ASSIGN_OR_RETURN(const LoadedModel start, LoadOrigin(session->work().start(), session->work().spec().seed()));
     HONE_RETURN_IF_ERROR(session->NoteInput("the reference model", model::RootHash(start.config, start.masters)));
     reference = std::make_unique<ReferenceModel>(session->kernels(), start, session->dtype());

@@ -60,6 +60,9 @@ enum class RewardUse { kTraining, kEvaluation };
 absl::Status ResolveRewards(const std::string& path, RewardUse use,
                             google::protobuf::RepeatedPtrField<v1::RewardSpec>* rewards);
 
+// The preset's values and defaults, ranges, and what cannot go together.
+absl::Status ResolveAlgorithm(const std::string& path, v1::AlgorithmSpec* algorithm);
+
 // The stage's kind: everything but its name and origin.
 absl::Status ResolveStageKind(const ResolveContext& context, const std::string& path, v1::StageSpec* stage);
 

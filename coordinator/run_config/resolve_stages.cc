@@ -136,23 +136,6 @@ absl::Status ResolveSft(const ResolveContext& context, const std::string& path, 
   return ResolvePeriodicEval(context, path + ".evaluate", sft->mutable_evaluate());
 }
 
-absl::Status ResolveAlgorithm(const std::string& path, v1::AlgorithmSpec* algorithm) {
-  if (!algorithm->has_clip_low()) algorithm->set_clip_low(0.2);
-  if (!algorithm->has_clip_high()) algorithm->set_clip_high(algorithm->clip_low());
-  if (!algorithm->has_advantage_normalization()) {
-    algorithm->set_advantage_normalization(v1::ADVANTAGE_NORMALIZATION_SAMPLE_STD);
-  }
-  if (!algorithm->has_advantage_epsilon()) algorithm->set_advantage_epsilon(1e-6);
-  if (!algorithm->has_aggregation()) algorithm->set_aggregation(v1::LOSS_AGGREGATION_TOKEN_MEAN);
-  if (!algorithm->has_kl_coefficient()) algorithm->set_kl_coefficient(0);
-  if (!algorithm->has_kl_estimator()) algorithm->set_kl_estimator(v1::KL_ESTIMATOR_K3);
-  if (!algorithm->has_mask_truncated()) algorithm->set_mask_truncated(false);
-  HONE_RETURN_IF_ERROR(CheckRange(path + ".clip_low", algorithm->clip_low(), {0, 1}));
-  HONE_RETURN_IF_ERROR(CheckRange(path + ".clip_high", algorithm->clip_high(), {0, 1e6}));
-  HONE_RETURN_IF_ERROR(CheckRange(path + ".advantage_epsilon", algorithm->advantage_epsilon(), {0, 1}));
-  return CheckRange(path + ".kl_coefficient", algorithm->kl_coefficient(), {0, 1e6});
-}
-
 absl::Status ResolveRl(const ResolveContext& context, const std::string& path, v1::RlStage* rl) {
   HONE_RETURN_IF_ERROR(CheckDataset(context, path + ".dataset", rl->dataset(), rl->has_dataset()));
   if (!rl->has_steps()) return FieldError(path + ".steps", "required");
@@ -164,10 +147,7 @@ absl::Status ResolveRl(const ResolveContext& context, const std::string& path, v
   HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".steps", rl->steps(), 1));
   HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".prompts_per_step", rl->prompts_per_step(), 1));
   HONE_RETURN_IF_ERROR(CheckAtMost(path + ".prompts_per_step", rl->prompts_per_step(), kMaxPrompts));
-  if (rl->group_size() < 2) {
-    return FieldError(path + ".group_size", absl::StrCat("expected at least 2, got ", rl->group_size(),
-                                                         ": a sample is compared with the others of its group"));
-  }
+  HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".group_size", rl->group_size(), 1));
   HONE_RETURN_IF_ERROR(CheckAtMost(path + ".group_size", rl->group_size(), kMaxGroup));
   HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".minibatches", rl->minibatches(), 1));
   if (rl->minibatches() > rl->prompts_per_step()) {
@@ -181,6 +161,11 @@ absl::Status ResolveRl(const ResolveContext& context, const std::string& path, v
   if (!rl->has_overlong()) rl->set_overlong(v1::OVERLONG_POLICY_DROP);
   HONE_RETURN_IF_ERROR(ResolveSampling(path + ".sampling", SamplingUse::kTraining, rl->mutable_sampling()));
   HONE_RETURN_IF_ERROR(ResolveAlgorithm(path + ".algorithm", rl->mutable_algorithm()));
+  if (rl->group_size() == 1 && rl->algorithm().baseline() != v1::ADVANTAGE_BASELINE_NONE) {
+    return FieldError(path + ".group_size",
+                      "expected at least 2, got 1: a sample is compared with the others of its group (or give "
+                      "algorithm.baseline: none)");
+  }
   const bool given = rl->has_optimizer();
   const int64_t optimizer_steps = static_cast<int64_t>(rl->steps()) * rl->minibatches();
   HONE_RETURN_IF_ERROR(ResolveOptimizer(path + ".optimizer", 0, optimizer_steps, given, rl->mutable_optimizer()));

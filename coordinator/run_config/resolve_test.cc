@@ -103,8 +103,10 @@ stages:
         - {name: format, weight: 1, format: {require_finished: true, think_prefilled: false}}
         - {name: language, weight: 1, language: {think_only: false}}
         - {name: length, weight: 0, length: {}}
-      algorithm: {clip_low: 0.2, clip_high: 0.2, advantage_normalization: sample_std, advantage_epsilon: 1e-6,
-                  aggregation: token_mean, kl_coefficient: 0, kl_estimator: k3, mask_truncated: false}
+      algorithm: {clip_low: 0.2, clip_high: 0.2, dual_clip: 0, policy_loss: clip, ratio: token, old_policy: step_start,
+                  baseline: group_mean, advantage_normalization: sample_std, advantage_epsilon: 1e-6, discount: 1,
+                  aggregation: token_mean, kl_coefficient: 0, kl_estimator: k3, kl_placement: loss,
+                  entropy_coefficient: 0, mask_truncated: false}
       optimizer: {learning_rate: 0.001, schedule: constant, warmup_steps: 0, decay_fraction: 1, final_ratio: 0,
                   beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0, max_grad_norm: 1}
       evaluate:
@@ -213,7 +215,7 @@ TEST(Resolve, EachBadFieldIsNamed) {
       {{"stages.zero.rl={steps: 1, rewards: [{length: {}}]}"},
        "stages[1].rl.dataset: required; expected one of: test, train"},
       {{"stages.zero.rl.prompts_per_step=0"}, "rl.prompts_per_step: expected at least 1"},
-      {{"stages.zero.rl.group_size=0"}, "stages[1].rl.group_size: expected at least 2, got 0"},
+      {{"stages.zero.rl.group_size=0"}, "stages[1].rl.group_size: expected at least 1, got 0"},
       {{"stages.zero.rl.group_size=5000"}, "stages[1].rl.group_size: expected at most 4096, got 5000"},
       {{"stages.zero.rl.minibatches=33"},
        "rl.minibatches: a minibatch needs a group at least: expected at most prompts_per_step (32), got 33"},

@@ -3,41 +3,77 @@
 #include <cmath>
 
 namespace hone::learner {
+namespace {
 
-GroupAdvantages ComputeAdvantages(std::span<const std::optional<double>> rewards, AdvantageNormalization normalization,
-                                  double epsilon) {
-  GroupAdvantages group;
-  group.advantages.assign(rewards.size(), 0.0);
-  group.scored.assign(rewards.size(), false);
-  int count = 0;
-  double sum = 0, lowest = 0, highest = 0;
-  for (size_t i = 0; i < rewards.size(); ++i) {
-    if (!rewards[i].has_value() || !std::isfinite(*rewards[i])) {
-      ++group.excluded;
-      continue;
+// Sums over the scored rewards, in order.
+struct Moments {
+  explicit Moments(Rewards rewards) {
+    for (const auto& reward : rewards) {
+      if (!IsScored(reward)) continue;
+      lowest = count == 0 || *reward < lowest ? *reward : lowest;
+      highest = count == 0 || *reward > highest ? *reward : highest;
+      sum += *reward;
+      ++count;
     }
-    const double reward = *rewards[i];
-    group.scored[i] = true;
-    lowest = count == 0 || reward < lowest ? reward : lowest;
-    highest = count == 0 || reward > highest ? reward : highest;
-    sum += reward;
-    ++count;
+    if (count == 0) return;
+    mean = sum / count;
+    for (const auto& reward : rewards) {
+      if (IsScored(reward)) squares += (*reward - mean) * (*reward - mean);
+    }
   }
-  group.zero_variance = count > 0 && lowest == highest;
-  if (count < 2 || group.zero_variance) return group;
+  bool equal() const { return count > 0 && lowest == highest; }
 
-  const double mean = sum / count;
-  double squares = 0;
-  for (size_t i = 0; i < rewards.size(); ++i) {
-    if (group.scored[i]) squares += (*rewards[i] - mean) * (*rewards[i] - mean);
-  }
+  int count = 0;
+  double sum = 0, mean = 0, lowest = 0, highest = 0;
+  double squares = 0;  // of the differences to the mean
+};
+
+// Of all but `left_out`; 1 where those say nothing.
+double OthersDivisor(Rewards rewards, size_t left_out, double epsilon) {
+  std::vector<std::optional<double>> others(rewards.begin(), rewards.end());
+  others[left_out].reset();
+  const double deviation = SampleDeviation(others);
+  return deviation > 0 ? deviation + epsilon : 1;
+}
+
+}  // namespace
+
+bool IsScored(const std::optional<double>& reward) { return reward.has_value() && std::isfinite(*reward); }
+
+bool HasZeroVariance(Rewards rewards) { return Moments(rewards).equal(); }
+
+double SampleDeviation(Rewards rewards) {
+  const Moments moments(rewards);
+  if (moments.count < 2 || moments.equal()) return 0;
+  return std::sqrt(moments.squares / (moments.count - 1));
+}
+
+std::vector<double> ComputeAdvantages(Rewards rewards, const AdvantageOptions& options) {
+  std::vector<double> advantages(rewards.size(), 0.0);
+  const Moments moments(rewards);
+  const bool without_baseline = options.baseline == AdvantageBaseline::kNone;
+  if (!without_baseline && (moments.count < 2 || moments.equal())) return advantages;
+  const double mean = without_baseline ? 0 : moments.mean;
   double divisor = 1;
-  if (normalization == AdvantageNormalization::kSampleStd) divisor = std::sqrt(squares / (count - 1)) + epsilon;
-  if (normalization == AdvantageNormalization::kPopulationStd) divisor = std::sqrt(squares / count) + epsilon;
-  for (size_t i = 0; i < rewards.size(); ++i) {
-    if (group.scored[i]) group.advantages[i] = (*rewards[i] - mean) / divisor;
+  if (moments.count > 1 && !moments.equal()) {
+    if (options.normalization == AdvantageNormalization::kSampleStd) {
+      divisor = std::sqrt(moments.squares / (moments.count - 1)) + options.epsilon;
+    } else if (options.normalization == AdvantageNormalization::kPopulationStd) {
+      divisor = std::sqrt(moments.squares / moments.count) + options.epsilon;
+    }
   }
-  return group;
+  for (size_t i = 0; i < rewards.size(); ++i) {
+    if (!IsScored(rewards[i])) continue;
+    double advantage = *rewards[i] - mean;
+    if (options.baseline == AdvantageBaseline::kLeaveOneOut) {
+      advantage = advantage * moments.count / (moments.count - 1);
+    }
+    if (options.normalization == AdvantageNormalization::kOthersStd) {
+      divisor = OthersDivisor(rewards, i, options.epsilon);
+    }
+    advantages[i] = advantage / divisor;
+  }
+  return advantages;
 }
 
 }  // namespace hone::learner

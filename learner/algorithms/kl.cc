@@ -15,10 +15,11 @@ TokenKl EstimateKl(KlEstimator estimator, double logprob, double ref_logprob) {
     case KlEstimator::kK2:
       return {d * d / 2, -d};
     case KlEstimator::kK3:
+    case KlEstimator::kK3Plus:
       break;
   }
   const double ratio = kernels::Exp(d);  // pi_ref / pi
-  return {ratio - d - 1, 1 - ratio};
+  return {ratio - d - 1, estimator == KlEstimator::kK3Plus ? -d : 1 - ratio};
 }
 
 }  // namespace hone::learner

@@ -1,9 +1,21 @@
-// Estimators of KL(policy || reference) from one sample (Schulman, "Approximating KL divergence", 2020), as loss terms.
+// Estimators of KL(policy || reference) from one sample (Schulman, "Approximating KL divergence", 2020).
 #pragma once
 
 namespace hone::learner {
 
-enum class KlEstimator { kK1, kK2, kK3 };
+enum class KlEstimator {
+  kK1,
+  kK2,
+  kK3,
+  kK3Plus,  // the value of k3, the gradient of k2
+};
+
+// Where the KL enters.
+enum class KlPlacement {
+  kLoss,            // a term of the loss (GRPO)
+  kSequenceReward,  // off the reward, summed over the tokens (RLOO)
+  kTokenReward,     // off each token's reward (PPO, REINFORCE++)
+};
 
 struct TokenKl {
   double value = 0;

@@ -13,6 +13,7 @@ run() { echo; echo "== $1"; shift; "$@" || { failures=$((failures + 1)); echo "^
 
 [ -f "$gguf" ] && [ -f models/smollm2-135m/model.safetensors ] || deploy/fetch-smollm2.sh "$bin/hone" models/smollm2-135m
 run "model: logits, loss, gradients, AdamW, export" "$python" tests/parity/model_parity.py --tool "$bin/parity_tool" --gguf "$gguf"
+run "algorithms: advantages, loss, gradients" "$python" tests/parity/algorithm_parity.py --tool "$bin/algorithm_tool"
 run "tokenizer" "$python" tests/parity/tokenizer_parity.py "$bin/tokenize_tool" "$work/tokenizer" --data "$data" \
   "$tokenizers/qwen3" "$tokenizers/deepseek_v3"
 run "GGUF import" "$python" tests/parity/gguf_parity.py "$bin/gguf_import_tool" "$work/gguf" "$gguf" --data "$data"

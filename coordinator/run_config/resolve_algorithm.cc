@@ -1,0 +1,126 @@
+// Presets, defaults and checks of an rl stage's algorithm.
+#include "base/status.h"
+#include "coordinator/run_config/algorithm_presets.h"
+#include "coordinator/run_config/checks.h"
+
+namespace hone::internal {
+namespace {
+
+bool IsWhitening(v1::AdvantageNormalization normalization) {
+  return normalization == v1::ADVANTAGE_NORMALIZATION_WHITEN ||
+         normalization == v1::ADVANTAGE_NORMALIZATION_WHITEN_POPULATION;
+}
+
+void SetDefaults(v1::AlgorithmSpec* a) {
+  if (!a->has_clip_low()) a->set_clip_low(0.2);
+  if (!a->has_clip_high()) a->set_clip_high(a->clip_low());
+  if (!a->has_dual_clip()) a->set_dual_clip(0);
+  if (!a->has_policy_loss()) a->set_policy_loss(v1::POLICY_LOSS_CLIP);
+  if (!a->has_ratio()) a->set_ratio(v1::RATIO_LEVEL_TOKEN);
+  if (!a->has_old_policy()) a->set_old_policy(v1::OLD_POLICY_STEP_START);
+  if (!a->has_baseline()) a->set_baseline(v1::ADVANTAGE_BASELINE_GROUP_MEAN);
+  if (!a->has_advantage_normalization()) {
+    a->set_advantage_normalization(a->baseline() == v1::ADVANTAGE_BASELINE_NONE
+                                       ? v1::ADVANTAGE_NORMALIZATION_NONE
+                                       : v1::ADVANTAGE_NORMALIZATION_SAMPLE_STD);
+  }
+  if (!a->has_advantage_epsilon()) a->set_advantage_epsilon(1e-6);
+  if (!a->has_discount()) a->set_discount(1);
+  if (!a->has_aggregation()) a->set_aggregation(v1::LOSS_AGGREGATION_TOKEN_MEAN);
+  if (!a->has_kl_coefficient()) a->set_kl_coefficient(0);
+  if (!a->has_kl_placement()) a->set_kl_placement(v1::KL_PLACEMENT_LOSS);
+  if (!a->has_kl_estimator()) {
+    const bool in_loss = a->kl_placement() == v1::KL_PLACEMENT_LOSS;
+    a->set_kl_estimator(in_loss ? v1::KL_ESTIMATOR_K3 : v1::KL_ESTIMATOR_K1);
+  }
+  if (!a->has_entropy_coefficient()) a->set_entropy_coefficient(0);
+  if (!a->has_mask_truncated()) a->set_mask_truncated(false);
+}
+
+absl::Status CheckRanges(const std::string& path, const v1::AlgorithmSpec& a) {
+  HONE_RETURN_IF_ERROR(CheckRange(path + ".clip_low", a.clip_low(), {0, 1}));
+  HONE_RETURN_IF_ERROR(CheckRange(path + ".clip_high", a.clip_high(), {0, 1e6}));
+  HONE_RETURN_IF_ERROR(CheckRange(path + ".advantage_epsilon", a.advantage_epsilon(), {0, 1}));
+  HONE_RETURN_IF_ERROR(CheckRange(path + ".kl_coefficient", a.kl_coefficient(), {0, 1e6}));
+  HONE_RETURN_IF_ERROR(CheckRange(path + ".entropy_coefficient", a.entropy_coefficient(), {0, 1e3}));
+  HONE_RETURN_IF_ERROR(CheckRange(path + ".discount", a.discount(), {0, 1, true}));
+  if (a.dual_clip() == 0) return absl::OkStatus();
+  return CheckRange(path + ".dual_clip", a.dual_clip(), {1, 1e6, true});
+}
+
+absl::Status CheckAdvantage(const std::string& path, const v1::AlgorithmSpec& a) {
+  const v1::AdvantageNormalization normalization = a.advantage_normalization();
+  if (a.baseline() == v1::ADVANTAGE_BASELINE_NONE && normalization != v1::ADVANTAGE_NORMALIZATION_NONE &&
+      normalization != v1::ADVANTAGE_NORMALIZATION_BATCH_STD && !IsWhitening(normalization)) {
+    return FieldError(path + ".advantage_normalization",
+                      "without a baseline expected none, batch_std, whiten or whiten_population: the group's deviation "
+                      "is one from its mean");
+  }
+  if (normalization == v1::ADVANTAGE_NORMALIZATION_OTHERS_STD && a.baseline() != v1::ADVANTAGE_BASELINE_LEAVE_ONE_OUT) {
+    return FieldError(path + ".advantage_normalization", "others_std goes with baseline: leave_one_out");
+  }
+  const bool by_token = a.kl_placement() == v1::KL_PLACEMENT_TOKEN_REWARD;
+  if (a.discount() != 1 && !by_token) {
+    return FieldError(path + ".discount",
+                      "only with kl_placement: token_reward, where advantages are returns from a token on");
+  }
+  if (by_token && a.ratio() != v1::RATIO_LEVEL_TOKEN) {
+    return FieldError(path + ".ratio",
+                      "expected token: with kl_placement: token_reward each token has an advantage of its own, a "
+                      "sequence's ratio has one");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPolicyLoss(const std::string& path, const v1::AlgorithmSpec& a) {
+  if (a.policy_loss() == v1::POLICY_LOSS_CLIP) return absl::OkStatus();
+  if (a.ratio() != v1::RATIO_LEVEL_TOKEN) {
+    return FieldError(path + ".ratio", "expected token: CISPO bounds the ratio of each token");
+  }
+  if (a.dual_clip() != 0) return FieldError(path + ".dual_clip", "only with policy_loss: clip");
+  return absl::OkStatus();
+}
+
+absl::Status CheckCorrections(const std::string& path, const v1::AlgorithmSpec& a) {
+  constexpr int kMaxCorrections = 8;
+  HONE_RETURN_IF_ERROR(CheckAtMost(path + ".corrections (entries)", a.corrections_size(), kMaxCorrections));
+  if (a.corrections_size() > 0 && a.old_policy() == v1::OLD_POLICY_ROLLOUT) {
+    return FieldError(path + ".corrections",
+                      "not with old_policy: rollout, where the ratio that they bound is 1 for every token");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ResolveCorrection(const std::string& path, v1::CorrectionSpec* correction) {
+  if (!correction->has_level()) return FieldError(path + ".level", "required");
+  if (!correction->has_mode()) return FieldError(path + ".mode", "required");
+  if (!correction->has_upper()) return FieldError(path + ".upper", "required");
+  if (correction->mode() == v1::CORRECTION_MODE_TRUNCATE && correction->lower() != 0) {
+    return FieldError(path + ".lower", "only with mode: mask or reject; truncate bounds from above");
+  }
+  if (!correction->has_lower()) correction->set_lower(0);
+  HONE_RETURN_IF_ERROR(CheckRange(path + ".upper", correction->upper(), {0, 1e9, true}));
+  return CheckRange(path + ".lower", correction->lower(), {0, correction->upper(), false, true});
+}
+
+}  // namespace
+
+absl::Status ResolveAlgorithm(const std::string& path, v1::AlgorithmSpec* algorithm) {
+  v1::AlgorithmSpec settings = PresetSettings(algorithm->preset());
+  settings.MergeFrom(*algorithm);
+  *algorithm = std::move(settings);
+  if (algorithm->policy_loss() == v1::POLICY_LOSS_CISPO_CAP && !algorithm->has_clip_high()) {
+    return FieldError(path + ".clip_high", "required with policy_loss: cispo_cap: the ratio's own bound");
+  }
+  SetDefaults(algorithm);
+  HONE_RETURN_IF_ERROR(CheckRanges(path, *algorithm));
+  HONE_RETURN_IF_ERROR(CheckAdvantage(path, *algorithm));
+  HONE_RETURN_IF_ERROR(CheckPolicyLoss(path, *algorithm));
+  for (int i = 0; i < algorithm->corrections_size(); ++i) {
+    HONE_RETURN_IF_ERROR(
+        ResolveCorrection(absl::StrCat(path, ".corrections[", i, "]"), algorithm->mutable_corrections(i)));
+  }
+  return CheckCorrections(path, *algorithm);
+}
+
+}  // namespace hone::internal
