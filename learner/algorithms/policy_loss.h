@@ -12,7 +12,7 @@ enum class PolicyLossKind {
 struct PolicyLossOptions {
   PolicyLossKind kind = PolicyLossKind::kClip;
   double low = 0.2;   // the ratio is clipped to [1 - low, 1 + high]
-  double high = 0.2;  // low may be 1 (R1's bounds are wide): then that side never binds
+  double high = 0.2;  // low of 1 or more (R1: 10) never binds: no ratio is below 0
   // kClip, where A < 0: the loss is at most dual * -A (dual-clip PPO, arXiv:1912.09729 eq. 5). 0 = no bound; else above
   // 1.
   double dual = 0;

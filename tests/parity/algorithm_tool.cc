@@ -2,9 +2,10 @@
 //
 //   algorithm_tool <cases.json> <results.json>
 //
-// cases.json: a list of {"algorithm": AlgorithmSpec as YAML between braces, "max_new_tokens": .., "sequences": [{"group",
-// "reward" (or null), "in_loss", "logprobs", "old", "rollout", "reference", "entropies"}, ...]}. results.json: a list of
-// {"advantages", "d_logprob", "d_entropy": a list for each sequence, "loss", "kl_in_reward"}.
+// cases.json: a list of {"algorithm": AlgorithmSpec as YAML between braces, "max_new_tokens": .., "sequences":
+// [{"group", "reward" (or null), "in_loss", "logprobs", "old", "rollout", "reference", "entropies"}, ...]}.
+// results.json: a list of
+// {"advantages", "d_logprob", "d_entropy": a list for each sequence, "loss"}.
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -23,8 +24,8 @@ absl::StatusOr<RlOptions> OptionsOf(const json& test) {
   const std::string yaml =
       absl::StrCat("name: parity\nmodel: {path: m}\ndatasets: {d: {sources: [{path: a}]}}\nstages:\n  - name: rl\n",
                    "    rl: {dataset: d, steps: 1, rewards: [{format: {}}], optimizer: {learning_rate: 1},\n",
-                   "      sampling: {max_new_tokens: ", test.at("max_new_tokens").get<int>(),
-                   "},\n      algorithm: {", test.at("algorithm").get<std::string>(), "}}\n");
+                   "      sampling: {max_new_tokens: ", test.at("max_new_tokens").get<int>(), "},\n      algorithm: {",
+                   test.at("algorithm").get<std::string>(), "}}\n");
   HONE_ASSIGN_OR_RETURN(const v1::RunSpec spec, ParseRunYaml(yaml, "case"));
   HONE_ASSIGN_OR_RETURN(const v1::RunSpec resolved, ResolveRunSpec(spec));
   return MakeRlOptions(resolved.stages(0).rl());
