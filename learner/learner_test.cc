@@ -184,11 +184,44 @@ TEST_F(LearnerTest, RlPublishesEveryStepAndAgreesWithTheRollout) {
   }
 }
 
+TEST_F(LearnerTest, TheReferenceIsRenewed) {
+  std::map<int32_t, std::string> ends;
+  for (const int32_t refresh : {0, 3, 100}) {
+    const std::string folder = FreshFolder(absl::StrCat("refresh-", refresh));
+    v1::RunSpec spec = TinyRun(folder, "rl", 7);
+    v1::RlStage* rl = spec.mutable_stages(0)->mutable_rl();
+    rl->set_minibatches(1);
+    rl->mutable_algorithm()->set_kl_coefficient(0.5);
+    rl->mutable_algorithm()->set_reference_refresh_steps(refresh);
+    spec.mutable_checkpoints()->set_every_steps(1000);
+    const FakeCoordinator::Record record = RunUndisturbed(MakeWork(folder, spec));
+    ExpectDone(record, 7);
+    ends[refresh] = record.finished->root_hash();
+    // With one minibatch the policy is compared with the reference before it moves.
+    EXPECT_EQ(record.metrics.at(1).at("actor/kl_loss"), 0);
+    for (const int32_t step : {2, 3, 5, 6}) EXPECT_GT(record.metrics.at(step).at("actor/kl_loss"), 0) << step;
+    for (const int32_t step : {4, 7}) EXPECT_EQ(record.metrics.at(step).at("actor/kl_loss") == 0, refresh == 3) << step;
+    EXPECT_EQ(record.metrics.at(6).count("actor/reference_step"), refresh > 0 ? 1u : 0u);
+    if (refresh == 3) {
+      EXPECT_EQ(record.metrics.at(6).at("actor/reference_step"), 3);
+      EXPECT_EQ(record.metrics.at(7).at("actor/reference_step"), 6);
+    }
+  }
+  EXPECT_EQ(ends.at(100), ends.at(0));
+  EXPECT_NE(ends.at(3), ends.at(0));
+}
+
 // Learners are abandoned at random moments; the last one's weights are those of a learner that nobody disturbed.
 TEST_F(LearnerTest, ResumedRunsEndWithTheSameWeights) {
-  for (const std::string kind : {"pretrain", "rl"}) {
+  for (const std::string kind : {"pretrain", "rl", "rl-refresh"}) {
     const std::string folder = FreshFolder(absl::StrCat("resume-", kind));
-    v1::LearnerWork work = MakeWork(folder, TinyRun(folder, kind, 9));
+    v1::RunSpec spec = TinyRun(folder, kind.substr(0, kind.find('-')), 9);
+    if (kind == "rl-refresh") {
+      spec.mutable_stages(0)->mutable_rl()->mutable_algorithm()->set_kl_coefficient(0.5);
+      spec.mutable_stages(0)->mutable_rl()->mutable_algorithm()->set_reference_refresh_steps(5);
+      spec.mutable_checkpoints()->set_every_steps(1);
+    }
+    const v1::LearnerWork work = MakeWork(folder, spec);
     const FakeCoordinator::Record undisturbed = RunUndisturbed(work);
     ExpectDone(undisturbed, 9);
     ASSERT_TRUE(RemoveTree(work.output_dir()).ok());

@@ -134,6 +134,7 @@ absl::StatusOr<RlOptions> MakeRlOptions(const v1::RlStage& stage) {
   options.discount = algorithm.has_discount() ? algorithm.discount() : 1;
   options.rollout_is_old_policy = algorithm.old_policy() == v1::OLD_POLICY_ROLLOUT;
   options.mask_truncated = algorithm.mask_truncated();
+  options.reference_refresh_steps = algorithm.reference_refresh_steps();
   options.minibatches = stage.has_minibatches() ? stage.minibatches() : 1;
   options.temperature = stage.sampling().has_temperature() ? static_cast<float>(stage.sampling().temperature()) : 1.0f;
   options.max_new_tokens = stage.sampling().has_max_new_tokens() ? stage.sampling().max_new_tokens() : 256;

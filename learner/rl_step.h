@@ -12,10 +12,12 @@
 
 namespace hone::learner {
 
-// Frozen weights for the KL term: the stage's start.
+// Frozen weights for the KL term: the stage's start, or the policy of an earlier step.
 class ReferenceModel {
  public:
   ReferenceModel(const kernels::KernelContext& context, const LoadedModel& loaded, kernels::DType dtype);
+  // Takes other weights of the same model.
+  void Become(const model::FlatTensor& masters) { weights_.LoadAll(masters); }
   model::TrainingModel& model() { return model_; }
 
  private:

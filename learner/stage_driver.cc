@@ -35,6 +35,7 @@ bool StageDriver::EvaluationMayBeDue(int32_t step) const {
 bool StageDriver::CheckpointWanted(int32_t step) const {
   if (step == plan_.total_steps) return true;
   if (step > 0 && CheckpointDue(session_->work().spec(), step)) return true;
+  if (step > 0 && plan_.reference_refresh_steps > 0 && step % plan_.reference_refresh_steps == 0) return true;
   // The best of the evaluated versions is to be kept, so each must be there to be chosen: by the plan, not by what the
   // coordinator says is due now, which after a crash leaves out what has been evaluated before it.
   return plan_.evaluate != nullptr && plan_.evaluate->keep_best() && EvaluationMayBeDue(step);

@@ -19,6 +19,8 @@ struct StagePlan {
   int32_t total_steps = 0;
   const v1::PeriodicEvalSpec* evaluate = nullptr;  // null: none
   bool publish_every_step = false;                 // rl
+  // Every so many steps the weights become the reference: who resumes later needs that step's checkpoint. 0: never.
+  int32_t reference_refresh_steps = 0;
 };
 
 // Carries a stage from step to step. Not thread-safe.

@@ -73,21 +73,38 @@ kernels::DType WorkSession::dtype() const {
   return work_.spec().numerics().dtype() == v1::DTYPE_BF16 ? kernels::DType::kBf16 : kernels::DType::kF32;
 }
 
+std::string WorkSession::CheckpointFolder() const {
+  return JoinPath(JoinPath(work_.output_dir(), "checkpoints"), stage().name());
+}
+
+absl::StatusOr<Checkpoint> WorkSession::LoadOwn(const std::string& path, int32_t step, CheckpointParts parts) const {
+  HONE_ASSIGN_OR_RETURN(Checkpoint checkpoint, LoadCheckpoint(path, parts));
+  const CheckpointState& state = checkpoint.state;
+  if (state.run == work_.run() && state.stage == stage().name() && state.step == step &&
+      state.spec_hash == spec_hash_) {
+    return checkpoint;
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "checkpoint ", path, ": expected run '", work_.run(), "', stage '", stage().name(), "', step ", step, ", spec ",
+      spec_hash_, "; it is of run '", state.run, "', stage '", state.stage, "', step ", state.step, ", spec ",
+      state.spec_hash));
+}
+
+absl::StatusOr<LoadedModel> WorkSession::LoadEarlier(int32_t step) const {
+  HONE_ASSIGN_OR_RETURN(
+      Checkpoint checkpoint,
+      LoadOwn(JoinPath(CheckpointFolder(), CheckpointName(step)), step, CheckpointParts::kWeights));
+  return std::move(checkpoint.model);
+}
+
 absl::Status WorkSession::Load() {
   if (!work_.has_resume_checkpoint()) {
     HONE_ASSIGN_OR_RETURN(loaded_.model, LoadOrigin(work_.start(), work_.spec().seed()));
     return absl::OkStatus();
   }
   const std::string& path = work_.resume_checkpoint();
-  HONE_ASSIGN_OR_RETURN(loaded_, LoadCheckpoint(path, CheckpointParts::kAll));
+  HONE_ASSIGN_OR_RETURN(loaded_, LoadOwn(path, work_.resume_step(), CheckpointParts::kAll));
   const CheckpointState& state = loaded_.state;
-  if (state.run != work_.run() || state.stage != stage().name() || state.step != work_.resume_step() ||
-      state.spec_hash != spec_hash_) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("checkpoint ", path, ": expected run '", work_.run(), "', stage '", stage().name(), "', step ",
-                     work_.resume_step(), ", spec ", spec_hash_, "; it is of run '", state.run, "', stage '",
-                     state.stage, "', step ", state.step, ", spec ", state.spec_hash));
-  }
   if (!loaded_.has_moments) {
     return absl::DataLossError(absl::StrCat("checkpoint ", path, ": it holds no optimizer state to resume from"));
   }
@@ -163,7 +180,7 @@ absl::Status WorkSession::WriteCheckpoint(const Policy& policy, int32_t step) {
                                  .journal_position = journal_position_,
                                  .root_hash = RootHashOf(policy.config(), policy.masters(), step),
                                  .inputs = inputs_};
-  const std::string folder = JoinPath(JoinPath(work_.output_dir(), "checkpoints"), stage().name());
+  const std::string folder = CheckpointFolder();
   HONE_RETURN_IF_ERROR(CreateDirectories(folder));
   HONE_ASSIGN_OR_RETURN(checkpoint_path_,
                         learner::WriteCheckpoint({.learner_epoch = services_.client->epoch(),

@@ -46,6 +46,8 @@ class WorkSession {
   absl::Status Load();
   const model::ModelConfig& config() const { return loaded_.model.config; }
   const ModelFiles& files() const { return loaded_.model.files; }
+  // The weights after `step` steps of this stage, from the checkpoint of that step. Errors as Load.
+  absl::StatusOr<LoadedModel> LoadEarlier(int32_t step) const;
   // The policy made of what was loaded, which this uses up.
   std::unique_ptr<Policy> TakePolicy(const OptimizerOptions& options);
   // Says what the stage reads beside it (a data file, the reference's weights), by a name that does not depend on where
@@ -71,6 +73,9 @@ class WorkSession {
   void TakeTimes(std::map<std::string, double>* metrics);
 
  private:
+  std::string CheckpointFolder() const;
+  // The checkpoint at `path`, which must be of this run's and stage's step `step`.
+  absl::StatusOr<Checkpoint> LoadOwn(const std::string& path, int32_t step, CheckpointParts parts) const;
   std::string RootHashOf(const model::ModelConfig& config, const model::FlatTensor& masters, int32_t step);
 
   const LearnerServices services_;

@@ -15,6 +15,7 @@
 #include "reward_server/rules/accuracy.h"
 #include "reward_server/rules/format.h"
 #include "reward_server/rules/language.h"
+#include "reward_server/rules/overlong.h"
 
 namespace hone::reward {
 namespace {
@@ -102,6 +103,13 @@ ComponentScore ScoreLength(const v1::Completion& completion) {
   return Scored(completion.token_count(), absl::StrCat(completion.token_count(), " tokens"));
 }
 
+absl::StatusOr<ScoreFunction> MakeOverlong(const v1::OverlongReward& spec) {
+  const OverlongRule rule{.max_tokens = spec.max_tokens(), .buffer_tokens = spec.buffer_tokens()};
+  if (rule.max_tokens < 1) return absl::InvalidArgumentError("overlong.max_tokens: expected at least 1");
+  if (rule.buffer_tokens < 1) return absl::InvalidArgumentError("overlong.buffer_tokens: expected at least 1");
+  return [rule](const v1::Completion& completion) { return ScoreOverlong(rule, completion.token_count()); };
+}
+
 absl::StatusOr<Component> MakeComponent(const v1::RewardSpec& spec, const v1::ScoreGroupRequest& request) {
   Component component;
   component.weight = spec.has_weight() ? spec.weight() : 1;
@@ -125,8 +133,13 @@ absl::StatusOr<Component> MakeComponent(const v1::RewardSpec& spec, const v1::Sc
       component.name = "length";
       component.score = ScoreLength;
       break;
+    case v1::RewardSpec::kOverlong: {
+      component.name = "overlong";
+      HONE_ASSIGN_OR_RETURN(component.score, MakeOverlong(spec.overlong()));
+      break;
+    }
     case v1::RewardSpec::KIND_NOT_SET:
-      return absl::InvalidArgumentError("expected one of accuracy, format, language, length");
+      return absl::InvalidArgumentError("expected one of accuracy, format, language, length, overlong");
   }
   if (spec.has_name()) component.name = spec.name();
   return component;

@@ -108,6 +108,8 @@ GroupSummary Summarize(const v1::Group& group) {
         entry = summary.components.end() - 1;
       }
       if (component.state() == v1::REWARD_STATE_SCORED) {
+        entry->min = entry->scored == 0 ? component.value() : std::min(entry->min, component.value());
+        entry->max = entry->scored == 0 ? component.value() : std::max(entry->max, component.value());
         entry->sum += component.value();
         ++entry->scored;
       } else {

@@ -17,6 +17,8 @@ struct GroupSummary {
   struct Component {
     std::string name;
     double sum = 0;  // over scored samples
+    double min = 0;
+    double max = 0;
     int32_t scored = 0;
     int32_t unscorable = 0;
   };

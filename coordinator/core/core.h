@@ -131,6 +131,12 @@ class Core {
     absl::Time seen = absl::InfinitePast();
   };
 
+  struct Cursor {
+    std::string run;
+    std::string stage;
+    std::unique_ptr<PromptCursor> cursor;
+  };
+
   // Journals and applies one record.
   void Emit(v1::JournalRecord record, absl::Time now);
   void SetState(const RunState& run, v1::RunState state, const std::string& error, absl::Time now);
@@ -165,11 +171,15 @@ class Core {
   // How far the newest version's evaluation is, where it has one.
   void DescribeEvaluation(const RunState& run, v1::Run* description) const;
   void OpenTraining(const RunState& run, int stage, int32_t step);
+  // Opens the groups that are to replace some of the step's, where all that were open are recorded and some are missing.
+  void OpenNextWave(const RunState& run, int stage, int32_t step);
   void OpenEvaluation(const RunState& run, int stage, int32_t step);
   v1::TaskContext MakeContext(const RunState& run, int stage, v1::GroupPurpose purpose);
-  // `group_stage`: the stage's name as group ids spell it.
+  // `group_stage`: the stage's name as group ids spell it. `retry`: 1 for a group that replaces another, else 0.
   static void AddTask(const RunState& run, const std::string& group_stage, const PromptSet& prompts,
-                      const PromptPick& pick, WorkSet* set);
+                      const PromptPick& pick, int64_t retry, WorkSet* set);
+  // The rl stage's sequence of prompts; another one for each `sequence`. Kept in `cursor`.
+  PromptCursor& CursorOf(const RunState& run, int stage, const char* sequence, Cursor* cursor);
   std::shared_ptr<const PromptSet> FindPrompts(const std::string& run, const std::string& dataset) const;
   // The learner's numerics keys for the run's dtype (all of them where none names it): a worker must have one of them.
   std::vector<std::string> KeysOf(const RunState& run) const;
@@ -192,12 +202,7 @@ class Core {
   LeaseTable leases_;
   int64_t next_context_ = 1;
   std::map<std::string, PromptSets> prompts_;  // by run
-  struct Cursor {
-    std::string run;
-    std::string stage;
-    std::unique_ptr<PromptCursor> cursor;
-  };
-  Cursor cursor_;  // of the rl stage that is carried out
+  Cursor cursor_, redraw_cursor_;              // of the rl stage that is carried out
 };
 
 }  // namespace hone::coordinator

@@ -6,6 +6,7 @@
 #include "base/paths.h"
 #include "base/status.h"
 #include "coordinator/core/core.h"
+#include "coordinator/core/dynamic_sampling.h"
 #include "coordinator/core/stage_plan.h"
 #include "coordinator/core/unrewarded.h"
 
@@ -220,13 +221,13 @@ v1::TaskContext Core::MakeContext(const RunState& run, int stage, v1::GroupPurpo
 }
 
 void Core::AddTask(const RunState& run, const std::string& group_stage, const PromptSet& prompts,
-                   const PromptPick& pick, WorkSet* set) {
+                   const PromptPick& pick, int64_t retry, WorkSet* set) {
   const PromptSource& source = prompts.sources[static_cast<size_t>(pick.source)];
   const v1::PromptRecord& prompt = source.rows[static_cast<size_t>(pick.row)];
   v1::GroupTask task;
   task.set_context_id(set->context.context_id());
-  task.set_group_id(GroupId(run.name(), group_stage, prompt.id(), pick.visit, 0));
-  task.set_stream(SampleStream(group_stage, prompt.id(), pick.visit, 0));
+  task.set_group_id(GroupId(run.name(), group_stage, prompt.id(), pick.visit, retry));
+  task.set_stream(SampleStream(group_stage, prompt.id(), pick.visit, retry));
   *task.mutable_prompt() = prompt;
   task.set_template_(source.prompt_template);
   if (source.system_prompt.has_value()) task.set_system_prompt(*source.system_prompt);
@@ -234,14 +235,22 @@ void Core::AddTask(const RunState& run, const std::string& group_stage, const Pr
   set->tasks.push_back(std::move(task));
 }
 
+PromptCursor& Core::CursorOf(const RunState& run, int stage, const char* sequence, Cursor* cursor) {
+  const v1::StageSpec& spec = run.spec().stages(stage);
+  if (cursor->run != run.name() || cursor->stage != spec.name()) {
+    const auto prompts = FindPrompts(run.name(), spec.rl().dataset());
+    HONE_CHECK(prompts != nullptr) << "run " << run.name() << " is active without prompts of " << spec.rl().dataset();
+    *cursor = {run.name(), spec.name(),
+               std::make_unique<PromptCursor>(prompts, run.spec().seed(), spec.name() + sequence)};
+  }
+  return *cursor->cursor;
+}
+
+// The first wave walks through the stage's sequence of prompts. Those that replace groups come from a sequence of their
+// own, in which each step has its place, so that no step's prompts depend on how many an earlier one replaced.
 void Core::OpenTraining(const RunState& run, int stage, int32_t step) {
   const v1::StageSpec& spec = run.spec().stages(stage);
   const v1::RlStage& rl = spec.rl();
-  const auto prompts = FindPrompts(run.name(), rl.dataset());
-  HONE_CHECK(prompts != nullptr) << "run " << run.name() << " is active without prompts of " << rl.dataset();
-  if (cursor_.run != run.name() || cursor_.stage != spec.name()) {
-    cursor_ = {run.name(), spec.name(), std::make_unique<PromptCursor>(prompts, run.spec().seed(), spec.name())};
-  }
   WorkSet set;
   set.context = MakeContext(run, stage, v1::GROUP_PURPOSE_TRAIN);
   *set.context.mutable_sampling() = rl.sampling();
@@ -250,11 +259,29 @@ void Core::OpenTraining(const RunState& run, int stage, int32_t step) {
   set.context.set_overlong(rl.overlong());
   *set.context.mutable_rewards() = rl.rewards();
   set.step = step;
-  const int64_t first = static_cast<int64_t>(step - 1) * rl.prompts_per_step();
-  for (const PromptPick& pick : cursor_.cursor->Range(first, rl.prompts_per_step())) {
-    AddTask(run, spec.name(), *prompts, pick, &set);
+  const auto prompts = FindPrompts(run.name(), rl.dataset());
+  const int64_t earlier = static_cast<int64_t>(step) - 1;
+  const int32_t count = rl.prompts_per_step();
+  for (const PromptPick& pick : CursorOf(run, stage, "", &cursor_).Range(earlier * count, count)) {
+    AddTask(run, spec.name(), *prompts, pick, 0, &set);
+  }
+  const auto groups = run.stage(stage).train_groups.find(step);
+  const int32_t slots = groups == run.stage(stage).train_groups.end() ? count : SlotCount(rl, groups->second);
+  if (slots > count) {
+    PromptCursor& cursor = CursorOf(run, stage, "/redraw", &redraw_cursor_);
+    for (const PromptPick& pick : cursor.Range(earlier * ExtraSlots(rl), slots - count)) {
+      AddTask(run, spec.name(), *prompts, pick, 1, &set);
+    }
   }
   leases_.Open(std::move(set), RecordedSlots(run.stage(stage).train_groups, step));
+}
+
+void Core::OpenNextWave(const RunState& run, int stage, int32_t step) {
+  if (leases_.Outstanding(v1::GROUP_PURPOSE_TRAIN) > 0) return;
+  const StepGroups& groups = run.stage(stage).train_groups.at(step);
+  if (SlotCount(run.spec().stages(stage).rl(), groups) > static_cast<int32_t>(groups.size())) {
+    OpenTraining(run, stage, step);
+  }
 }
 
 void Core::OpenEvaluation(const RunState& run, int stage, int32_t step) {
@@ -271,7 +298,7 @@ void Core::OpenEvaluation(const RunState& run, int stage, int32_t step) {
   *set.context.mutable_rewards() = evaluation.rewards();
   set.step = step;
   for (const PromptPick& pick : EvaluationOrder(*prompts, evaluation.max_problems(), step)) {
-    AddTask(run, spec.name() + "/eval", *prompts, pick, &set);
+    AddTask(run, spec.name() + "/eval", *prompts, pick, 0, &set);
   }
   leases_.Open(std::move(set), RecordedSlots(run.stage(stage).evaluation_groups, step));
 }
@@ -320,14 +347,22 @@ absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& reques
   // needed.
   const auto groups = state.train_groups.find(request.step());
   if (leases_.Outstanding() > 0 || groups == state.train_groups.end() ||
-      static_cast<int32_t>(groups->second.size()) < spec.rl().prompts_per_step()) {
+      static_cast<int32_t>(groups->second.size()) < SlotCount(spec.rl(), groups->second)) {
     return answer;
   }
   // Asked only here, when the evaluation at this version is recorded and the step before is reported: which failure a
   // run ends with, and after which step, must not depend on who was faster.
   std::vector<const GroupSummary*> summaries;
   for (const auto& [slot, group] : groups->second) summaries.push_back(&group.summary);
-  if (const std::string why = WhyUnrewarded(summaries); !why.empty()) {
+  const BatchChoice choice = ChooseBatch(spec.rl(), groups->second);
+  std::string why = WhyUnrewarded(summaries);
+  if (why.empty() && choice.failed) {
+    why = "of " + std::to_string(summaries.size()) + " groups in " + std::to_string(choice.waves) +
+          " waves (algorithm.dynamic_sampling.max_waves) only " + std::to_string(choice.slots.size()) +
+          " have samples that differ, " + std::to_string(spec.rl().prompts_per_step()) +
+          " are asked for, and its fallback is fail";
+  }
+  if (!why.empty()) {
     FailRun(request.run(),
             "stage '" + request.stage() + "', step " + std::to_string(request.step()) +
                 ": there is nothing to train on: " + why,
@@ -336,8 +371,8 @@ absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& reques
     return answer;
   }
   answer.directive = v1::DIRECTIVE_CONTINUE;
+  for (const int32_t slot : choice.slots) answer.positions.push_back(groups->second.at(slot).span.begin);
   for (const auto& [slot, group] : groups->second) {
-    answer.positions.push_back(group.span.begin);
     answer.journal_position = std::max(answer.journal_position, group.span.end);
   }
   return answer;
@@ -370,6 +405,12 @@ absl::StatusOr<v1::Directive> Core::ReportStep(const v1::ReportStepRequest& requ
         seconds = absl::ToDoubleSeconds(last->second - published->second);
       }
       for (const auto& [name, value] : StepFigures(summaries, seconds)) (*recorded.mutable_metrics())[name] = value;
+      const v1::RlStage& rl = run.spec().stages(place.stage).rl();
+      if (ExtraSlots(rl) > 0) {
+        const BatchChoice choice = ChooseBatch(rl, groups->second);
+        (*recorded.mutable_metrics())["rollout/waves"] = choice.waves;
+        (*recorded.mutable_metrics())["rollout/kept_groups"] = static_cast<double>(choice.slots.size());
+      }
     }
     const int32_t finish_before = state.finish_step;
     Emit(std::move(record), now);

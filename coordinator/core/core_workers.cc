@@ -191,12 +191,18 @@ absl::StatusOr<v1::SubmitGroupResponse> Core::SubmitGroup(const v1::SubmitGroupR
   const bool fails_run = group.state() == v1::GROUP_STATE_DROPPED &&
                          set.context.overlong() == v1::OVERLONG_POLICY_FAIL &&
                          group.drop_reason().starts_with(kOverlongReason);
+  const int32_t step = set.step;
+  const bool trains = set.context.purpose() == v1::GROUP_PURPOSE_TRAIN;
   leases_.MarkDone(group.group_id());
   if (fails_run) {
     // Not recorded: a run that is resumed asks for the group again, and fails again where nothing has changed.
     FailRun(group.run(), "prompt '" + group.prompt_id() + "': " + group.drop_reason(), now);
   } else {
     Emit(std::move(record), now);
+    if (trains) {
+      const RunState& run = *FindRun(group.run());
+      OpenNextWave(run, run.StageIndex(group.stage()), step);
+    }
   }
   Advance(now);
   v1::SubmitGroupResponse response;

@@ -278,11 +278,14 @@ std::vector<CheckpointEntry> RunState::Retained(int index, bool kept) const {
   const v1::PeriodicEvalSpec* periodic = PeriodicEvaluation(spec);
   const bool keep_best = periodic != nullptr && periodic->keep_best();
   const CheckpointEntry* best = BestToKeep(index);
+  const int32_t reference_step =
+      state.checkpoints.empty() ? 0 : ReferenceStep(spec, state.checkpoints.back().step);
   const size_t keep_last = static_cast<size_t>(std::max(spec_.checkpoints().keep_last(), 1));
   const auto is_kept = [&](size_t i) {
     const CheckpointEntry& checkpoint = state.checkpoints[i];
     if (i + keep_last >= state.checkpoints.size() || &checkpoint == best) return true;
     if (state.finished && checkpoint.path == state.final_path) return true;
+    if (checkpoint.step == reference_step) return true;
     // It may still become the best.
     return keep_best && checkpoint.step >= state.published_step && MayBeEvaluated(spec, state, checkpoint.step) &&
            !state.evaluations.contains(checkpoint.step);

@@ -123,7 +123,8 @@ class RunState {
   // The best checkpoint of a stage with `keep_best`; nullptr where it has none (yet), or does not keep it.
   const CheckpointEntry* BestToKeep(int index) const;
   // Checkpoints of the stage that retention does not need: all but the newest `keep_last`, the best (where the stage
-  // keeps it), the final one, and those that an evaluation may still make the best.
+  // keeps it), the final one, the one that whoever resumes has its reference from, and those that an evaluation may still
+  // make the best.
   std::vector<CheckpointEntry> ObsoleteCheckpoints(int index) const { return Retained(index, false); }
   // The others, by rising step.
   std::vector<CheckpointEntry> KeptCheckpoints(int index) const { return Retained(index, true); }

@@ -40,6 +40,11 @@ bool EvaluationDue(const v1::StageSpec& stage, int32_t step, int32_t last_step) 
   return periodic->at_end() && (is_end || step == last_step);
 }
 
+int32_t ReferenceStep(const v1::StageSpec& stage, int32_t step) {
+  const int32_t every = stage.rl().algorithm().reference_refresh_steps();
+  return every > 0 ? step / every * every : 0;
+}
+
 std::string AccuracyComponent(const v1::EvaluationSpec& evaluation) {
   for (const v1::RewardSpec& reward : evaluation.rewards()) {
     if (reward.has_accuracy()) return reward.has_name() ? reward.name() : "accuracy";

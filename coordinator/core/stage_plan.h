@@ -23,6 +23,9 @@ const v1::EvaluationSpec* EvaluationOf(const v1::StageSpec& stage);
 // `every_steps` can only be its end.
 bool EvaluationDue(const v1::StageSpec& stage, int32_t step, int32_t last_step);
 
+// The step whose weights are the reference of an rl stage after `step` steps: 0, or the last that renewed it.
+int32_t ReferenceStep(const v1::StageSpec& stage, int32_t step);
+
 // Name of the first accuracy component, the one that pass@1 is the mean of; "" without one.
 std::string AccuracyComponent(const v1::EvaluationSpec& evaluation);
 

@@ -251,6 +251,12 @@ std::string Transcript::Create(const Arguments& arguments) {
       rl.set_group_size(arguments.Int("group", 2));
       rl.add_rewards()->mutable_accuracy();
       if (arguments.Text("overlong", "") == "fail") rl.set_overlong(v1::OVERLONG_POLICY_FAIL);
+      rl.mutable_algorithm()->set_reference_refresh_steps(arguments.Int("refresh", 0));
+      if (arguments.Has("waves")) {
+        v1::DynamicSamplingSpec& sampling = *rl.mutable_algorithm()->mutable_dynamic_sampling();
+        sampling.set_max_waves(arguments.Int("waves", 4));
+        if (arguments.Text("fallback", "") == "fail") sampling.set_fallback(v1::DYNAMIC_SAMPLING_FALLBACK_FAIL);
+      }
       if (arguments.Has("eval_rows")) *rl.mutable_evaluate() = periodic;
     } else {
       v1::SftStage& sft = kind == "pretrain" ? *stage.mutable_pretrain() : *stage.mutable_sft();
@@ -349,7 +355,8 @@ std::string Transcript::Submit(const Arguments& arguments) {
     v1::RewardComponent& component = *verdict.add_components();
     component.set_name("accuracy");
     component.set_weight(1);
-    const std::string accuracy = arguments.Text("accuracy", "1");
+    std::string accuracy = arguments.Text("accuracy", "1");
+    if (accuracy == "mixed") accuracy = i == 0 ? "1" : "0";
     const bool scorable = accuracy != "unscorable";
     component.set_state(scorable ? v1::REWARD_STATE_SCORED : v1::REWARD_STATE_UNSCORABLE);
     component.set_reason(arguments.Text("reason", ""));

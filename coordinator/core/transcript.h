@@ -2,12 +2,12 @@
 //
 //   create RUN stages="zero:rl:2 after:evaluate" prompts=2 group=2 rows=5 [seed=]
 //       [eval_rows=] [eval_every=] [keep_best=1] [from=CHECKPOINT] [every_steps=] [keep_last=]
-//       [budget=SECONDS] [overlong=fail] [prompt_mib=15]
+//       [budget=SECONDS] [overlong=fail] [prompt_mib=15] [waves=] [fallback=fail] [refresh=STEPS]
 //   register worker|learner|reward NAME [keys=a,b]
 //   heartbeat NAME
 //   members
 //   lease NAME max=2 [holding=t:3,e:1]
-//   submit NAME t:3 [accuracy=0] [hash=b] [attempt=1] [drop=reason] [logprob=nan] [text_mib=48]
+//   submit NAME t:3 [accuracy=0|unscorable|mixed] [hash=b] [attempt=1] [drop=reason] [logprob=nan] [text_mib=48]
 //   decline NAME t:3 reason="too large"
 //   next-work NAME
 //   publish NAME step=0 hash=a

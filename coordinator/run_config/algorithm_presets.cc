@@ -15,10 +15,11 @@ void DrGrpo(v1::AlgorithmSpec* s) {
   s->set_aggregation(v1::LOSS_AGGREGATION_CONSTANT);
 }
 
-// arXiv:2503.14476: clip-higher and the mean over tokens.
+// arXiv:2503.14476: clip-higher, the mean over tokens, dynamic sampling.
 void Dapo(v1::AlgorithmSpec* s) {
   s->set_clip_low(0.2);
   s->set_clip_high(0.28);
+  s->mutable_dynamic_sampling();
 }
 
 // arXiv:2507.18071, section 5.1.

@@ -46,6 +46,9 @@ absl::Status CheckName(const std::string& path, const std::string& name);
 // Non-empty.
 absl::Status CheckText(const std::string& path, const std::string& text);
 
+// Of SamplingSpec.max_new_tokens.
+inline constexpr int32_t kDefaultMaxNewTokens = 256;
+
 // What the parts of a run need to know of the whole.
 struct ResolveContext {
   const v1::RunSpec* spec = nullptr;
@@ -56,12 +59,15 @@ struct ResolveContext {
 absl::Status CheckDataset(const ResolveContext& context, const std::string& path, const std::string& name, bool given);
 
 enum class RewardUse { kTraining, kEvaluation };
-// Names, weights and each kind's own fields; for training at least one weight other than 0.
-absl::Status ResolveRewards(const std::string& path, RewardUse use,
+// Names, weights and each kind's own fields; for training at least one weight other than 0. `max_new_tokens` is that of the
+// completions which are rewarded.
+absl::Status ResolveRewards(const std::string& path, RewardUse use, int32_t max_new_tokens,
                             google::protobuf::RepeatedPtrField<v1::RewardSpec>* rewards);
 
-// The preset's values and defaults, ranges, and what cannot go together.
-absl::Status ResolveAlgorithm(const std::string& path, v1::AlgorithmSpec* algorithm);
+// The preset's values and defaults, ranges, and what cannot go together. `rewards` are the stage's, resolved.
+absl::Status ResolveAlgorithm(const std::string& path,
+                              const google::protobuf::RepeatedPtrField<v1::RewardSpec>& rewards,
+                              v1::AlgorithmSpec* algorithm);
 
 // The stage's kind: everything but its name and origin.
 absl::Status ResolveStageKind(const ResolveContext& context, const std::string& path, v1::StageSpec* stage);

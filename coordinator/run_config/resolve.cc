@@ -162,7 +162,9 @@ absl::Status ResolveStages(v1::RunSpec* spec) {
     }
     // Rewards come first: evaluations of any stage may take them over.
     if (stage.has_rl()) {
-      HONE_RETURN_IF_ERROR(ResolveRewards(path + ".rl.rewards", RewardUse::kTraining,
+      const v1::SamplingSpec& sampling = stage.rl().sampling();
+      const int32_t max_new_tokens = sampling.has_max_new_tokens() ? sampling.max_new_tokens() : kDefaultMaxNewTokens;
+      HONE_RETURN_IF_ERROR(ResolveRewards(path + ".rl.rewards", RewardUse::kTraining, max_new_tokens,
                                           spec->mutable_stages(i)->mutable_rl()->mutable_rewards()));
     }
   }

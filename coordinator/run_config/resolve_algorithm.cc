@@ -35,6 +35,7 @@ void SetDefaults(v1::AlgorithmSpec* a) {
   }
   if (!a->has_entropy_coefficient()) a->set_entropy_coefficient(0);
   if (!a->has_mask_truncated()) a->set_mask_truncated(false);
+  if (!a->has_reference_refresh_steps()) a->set_reference_refresh_steps(0);
 }
 
 absl::Status CheckRanges(const std::string& path, const v1::AlgorithmSpec& a) {
@@ -46,6 +47,42 @@ absl::Status CheckRanges(const std::string& path, const v1::AlgorithmSpec& a) {
   HONE_RETURN_IF_ERROR(CheckRange(path + ".discount", a.discount(), {0, 1, true}));
   if (a.dual_clip() == 0) return absl::OkStatus();
   return CheckRange(path + ".dual_clip", a.dual_clip(), {1, 1e6, true});
+}
+
+// The preset's dynamic sampling looks at the answers alone: the first accuracy component, where there is one.
+void FillPresetComponent(const google::protobuf::RepeatedPtrField<v1::RewardSpec>& rewards, v1::AlgorithmSpec* a) {
+  if (!a->has_dynamic_sampling() || a->dynamic_sampling().has_component()) return;
+  for (const v1::RewardSpec& reward : rewards) {
+    if (!reward.has_accuracy()) continue;
+    a->mutable_dynamic_sampling()->set_component(reward.name());
+    return;
+  }
+}
+
+absl::Status ResolveDynamicSampling(const std::string& path,
+                                    const google::protobuf::RepeatedPtrField<v1::RewardSpec>& rewards,
+                                    v1::DynamicSamplingSpec* sampling) {
+  constexpr int kMaxWaves = 100;
+  if (!sampling->has_max_waves()) sampling->set_max_waves(4);
+  HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".max_waves", sampling->max_waves(), 1));
+  HONE_RETURN_IF_ERROR(CheckAtMost(path + ".max_waves", sampling->max_waves(), kMaxWaves));
+  if (!sampling->has_fallback()) sampling->set_fallback(v1::DYNAMIC_SAMPLING_FALLBACK_PARTIAL);
+  if (!sampling->has_component()) sampling->set_component("");
+  if (sampling->component().empty()) return absl::OkStatus();
+  std::string names;
+  for (const v1::RewardSpec& reward : rewards) {
+    if (reward.name() == sampling->component()) return absl::OkStatus();
+    absl::StrAppend(&names, names.empty() ? "" : ", ", ToAbsl(reward.name()));
+  }
+  return FieldError(path + ".component",
+                    absl::StrCat("expected a component of the stage's rewards (", names, "), got '",
+                                 ToAbsl(sampling->component()), "'"));
+}
+
+absl::Status CheckReference(const std::string& path, const v1::AlgorithmSpec& a) {
+  HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".reference_refresh_steps", a.reference_refresh_steps(), 0));
+  if (a.reference_refresh_steps() == 0 || a.kl_coefficient() > 0) return absl::OkStatus();
+  return FieldError(path + ".reference_refresh_steps", "without kl_coefficient above 0 there is no reference");
 }
 
 absl::Status CheckAdvantage(const std::string& path, const v1::AlgorithmSpec& a) {
@@ -105,8 +142,11 @@ absl::Status ResolveCorrection(const std::string& path, v1::CorrectionSpec* corr
 
 }  // namespace
 
-absl::Status ResolveAlgorithm(const std::string& path, v1::AlgorithmSpec* algorithm) {
+absl::Status ResolveAlgorithm(const std::string& path,
+                              const google::protobuf::RepeatedPtrField<v1::RewardSpec>& rewards,
+                              v1::AlgorithmSpec* algorithm) {
   v1::AlgorithmSpec settings = PresetSettings(algorithm->preset());
+  FillPresetComponent(rewards, &settings);
   settings.MergeFrom(*algorithm);
   *algorithm = std::move(settings);
   if (algorithm->policy_loss() == v1::POLICY_LOSS_CISPO_CAP && !algorithm->has_clip_high()) {
@@ -116,6 +156,11 @@ absl::Status ResolveAlgorithm(const std::string& path, v1::AlgorithmSpec* algori
   HONE_RETURN_IF_ERROR(CheckRanges(path, *algorithm));
   HONE_RETURN_IF_ERROR(CheckAdvantage(path, *algorithm));
   HONE_RETURN_IF_ERROR(CheckPolicyLoss(path, *algorithm));
+  HONE_RETURN_IF_ERROR(CheckReference(path, *algorithm));
+  if (algorithm->has_dynamic_sampling()) {
+    HONE_RETURN_IF_ERROR(
+        ResolveDynamicSampling(path + ".dynamic_sampling", rewards, algorithm->mutable_dynamic_sampling()));
+  }
   for (int i = 0; i < algorithm->corrections_size(); ++i) {
     HONE_RETURN_IF_ERROR(
         ResolveCorrection(absl::StrCat(path, ".corrections[", i, "]"), algorithm->mutable_corrections(i)));

@@ -56,6 +56,11 @@ TEST(ResolveAlgorithm, PresetsAreThePapersSettings) {
   EXPECT_EQ(dapo.clip_low(), 0.2);
   EXPECT_EQ(dapo.clip_high(), 0.28);
   EXPECT_EQ(dapo.aggregation(), v1::LOSS_AGGREGATION_TOKEN_MEAN);
+  EXPECT_EQ(dapo.dynamic_sampling().max_waves(), 4);
+  EXPECT_EQ(dapo.dynamic_sampling().component(), "accuracy");
+  EXPECT_EQ(dapo.dynamic_sampling().fallback(), v1::DYNAMIC_SAMPLING_FALLBACK_PARTIAL);
+  EXPECT_EQ(Resolved("preset: dapo, dynamic_sampling: {max_waves: 1}").dynamic_sampling().max_waves(), 1);
+  EXPECT_FALSE(Resolved("preset: gspo").has_dynamic_sampling());
 
   const v1::AlgorithmSpec gspo = Resolved("preset: gspo");
   EXPECT_EQ(gspo.ratio(), v1::RATIO_LEVEL_SEQUENCE_MEAN);
@@ -124,6 +129,29 @@ TEST(ResolveAlgorithm, AGroupOfOneNeedsNoBaseline) {
               HasSubstr("rl.group_size: expected at least 2, got 1"));
   EXPECT_TRUE(ResolveRl("baseline: none", "group_size: 1").ok());
   EXPECT_TRUE(ResolveRl("preset: reinforce_plus_plus", "group_size: 1").ok());
+}
+
+std::string Error(const std::string& algorithm) {
+  return std::string(ResolveRl(algorithm).status().message());
+}
+
+TEST(ResolveAlgorithm, DynamicSampling) {
+  const v1::DynamicSamplingSpec own = Resolved("dynamic_sampling: {}").dynamic_sampling();
+  EXPECT_EQ(own.max_waves(), 4);
+  EXPECT_EQ(own.component(), "") << "the reward itself";
+  EXPECT_EQ(Resolved("preset: dapo, dynamic_sampling: {component: ''}").dynamic_sampling().component(), "");
+  EXPECT_THAT(Error("dynamic_sampling: {max_waves: 0}"),
+              HasSubstr("stages[0].rl.algorithm.dynamic_sampling.max_waves: expected at least 1, got 0"));
+  EXPECT_THAT(Error("dynamic_sampling: {component: acuracy}"),
+              HasSubstr("dynamic_sampling.component: expected a component of the stage's rewards (accuracy), got "
+                        "'acuracy'"));
+}
+
+TEST(ResolveAlgorithm, AReferenceThatIsRenewedMustExist) {
+  EXPECT_EQ(Resolved("kl_coefficient: 0.001, reference_refresh_steps: 400").reference_refresh_steps(), 400);
+  EXPECT_THAT(Error("reference_refresh_steps: 400"),
+              HasSubstr("algorithm.reference_refresh_steps: without kl_coefficient above 0 there is no reference"));
+  EXPECT_THAT(Error("kl_coefficient: 1, reference_refresh_steps: -1"), HasSubstr("expected at least 0, got -1"));
 }
 
 }  // namespace

@@ -44,7 +44,17 @@ absl::Status ResolveLanguage(const std::string& path, v1::LanguageReward* langua
   return absl::OkStatus();
 }
 
-absl::Status ResolveReward(const std::string& path, v1::RewardSpec* reward) {
+absl::Status ResolveOverlong(const std::string& path, int32_t max_new_tokens, v1::OverlongReward* overlong) {
+  if (!overlong->has_max_tokens()) overlong->set_max_tokens(max_new_tokens);
+  HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".max_tokens", overlong->max_tokens(), 1));
+  if (!overlong->has_buffer_tokens()) overlong->set_buffer_tokens(std::max(1, overlong->max_tokens() / 5));
+  HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".buffer_tokens", overlong->buffer_tokens(), 1));
+  if (overlong->buffer_tokens() <= overlong->max_tokens()) return absl::OkStatus();
+  return FieldError(path + ".buffer_tokens", absl::StrCat("expected at most max_tokens (", overlong->max_tokens(),
+                                                          "), got ", overlong->buffer_tokens()));
+}
+
+absl::Status ResolveReward(const std::string& path, int32_t max_new_tokens, v1::RewardSpec* reward) {
   switch (reward->kind_case()) {
     case v1::RewardSpec::kAccuracy: {
       v1::AccuracyReward* accuracy = reward->mutable_accuracy();
@@ -66,8 +76,11 @@ absl::Status ResolveReward(const std::string& path, v1::RewardSpec* reward) {
       break;
     case v1::RewardSpec::kLength:
       break;
+    case v1::RewardSpec::kOverlong:
+      HONE_RETURN_IF_ERROR(ResolveOverlong(path + ".overlong", max_new_tokens, reward->mutable_overlong()));
+      break;
     case v1::RewardSpec::KIND_NOT_SET:
-      return FieldError(path, "the component's kind is required: one of accuracy, format, language, length");
+      return FieldError(path, "the component's kind is required: one of accuracy, format, language, length, overlong");
   }
   if (!reward->has_name()) reward->set_name(KindName(*reward));
   HONE_RETURN_IF_ERROR(CheckName(path + ".name", reward->name()));
@@ -77,7 +90,7 @@ absl::Status ResolveReward(const std::string& path, v1::RewardSpec* reward) {
 
 }  // namespace
 
-absl::Status ResolveRewards(const std::string& path, RewardUse use,
+absl::Status ResolveRewards(const std::string& path, RewardUse use, int32_t max_new_tokens,
                             google::protobuf::RepeatedPtrField<v1::RewardSpec>* rewards) {
   if (rewards->empty()) return FieldError(path, "required: at least one component");
   std::set<std::string> names;
@@ -85,7 +98,7 @@ absl::Status ResolveRewards(const std::string& path, RewardUse use,
   for (int i = 0; i < rewards->size(); ++i) {
     const std::string reward_path = absl::StrCat(path, "[", i, "]");
     v1::RewardSpec* reward = rewards->Mutable(i);
-    HONE_RETURN_IF_ERROR(ResolveReward(reward_path, reward));
+    HONE_RETURN_IF_ERROR(ResolveReward(reward_path, max_new_tokens, reward));
     if (!names.insert(reward->name()).second) {
       return FieldError(reward_path + ".name",
                         absl::StrCat("an earlier component is named '", reward->name(), "' too"));

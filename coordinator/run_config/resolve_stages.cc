@@ -14,7 +14,7 @@ absl::Status ResolveSampling(const std::string& path, SamplingUse use, v1::Sampl
   if (!sampling->has_top_k()) sampling->set_top_k(0);
   if (!sampling->has_top_p()) sampling->set_top_p(1);
   if (!sampling->has_min_p()) sampling->set_min_p(0);
-  if (!sampling->has_max_new_tokens()) sampling->set_max_new_tokens(256);
+  if (!sampling->has_max_new_tokens()) sampling->set_max_new_tokens(kDefaultMaxNewTokens);
   if (!sampling->has_min_new_tokens()) sampling->set_min_new_tokens(0);
   // Greedy rollouts would all be equal: no advantage, and no log-probs to learn from.
   HONE_RETURN_IF_ERROR(
@@ -84,7 +84,8 @@ absl::Status ResolveEvaluation(const ResolveContext& context, const std::string&
     }
     *evaluation->mutable_rewards() = *context.default_rewards;
   }
-  HONE_RETURN_IF_ERROR(ResolveRewards(path + ".rewards", RewardUse::kEvaluation, evaluation->mutable_rewards()));
+  HONE_RETURN_IF_ERROR(ResolveRewards(path + ".rewards", RewardUse::kEvaluation,
+                                      evaluation->sampling().max_new_tokens(), evaluation->mutable_rewards()));
   if (evaluation->has_max_prompt_tokens()) {
     HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".max_prompt_tokens", evaluation->max_prompt_tokens(), 1));
   }
@@ -160,7 +161,7 @@ absl::Status ResolveRl(const ResolveContext& context, const std::string& path, v
   }
   if (!rl->has_overlong()) rl->set_overlong(v1::OVERLONG_POLICY_DROP);
   HONE_RETURN_IF_ERROR(ResolveSampling(path + ".sampling", SamplingUse::kTraining, rl->mutable_sampling()));
-  HONE_RETURN_IF_ERROR(ResolveAlgorithm(path + ".algorithm", rl->mutable_algorithm()));
+  HONE_RETURN_IF_ERROR(ResolveAlgorithm(path + ".algorithm", rl->rewards(), rl->mutable_algorithm()));
   if (rl->group_size() == 1 && rl->algorithm().baseline() != v1::ADVANTAGE_BASELINE_NONE) {
     return FieldError(path + ".group_size",
                       "expected at least 2, got 1: a sample is compared with the others of its group (or give "

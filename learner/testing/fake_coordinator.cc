@@ -1,5 +1,7 @@
 #include "learner/testing/fake_coordinator.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -180,9 +182,17 @@ grpc::Status FakeCoordinator::ReportCheckpoint(grpc::ServerContext*, const v1::R
   if (grpc::Status status = CheckEpoch(*request); !status.ok()) return status;
   record_.calls.push_back(absl::StrCat("checkpoint ", request->step()));
   record_.checkpoints[request->step()] = request->path();
-  while (record_.checkpoints.size() > 2) {
-    response->add_obsolete_paths(record_.checkpoints.begin()->second);
-    record_.checkpoints.erase(record_.checkpoints.begin());
+  // The newest two stay, and the one that holds the reference.
+  const int32_t every = work_.spec().stages(0).rl().algorithm().reference_refresh_steps();
+  const int32_t reference = every > 0 ? request->step() / every * every : 0;
+  const auto newest = std::prev(record_.checkpoints.end(), std::min<ptrdiff_t>(2, std::ssize(record_.checkpoints)));
+  for (auto it = record_.checkpoints.begin(); it != newest;) {
+    if (it->first == reference) {
+      ++it;
+      continue;
+    }
+    response->add_obsolete_paths(it->second);
+    it = record_.checkpoints.erase(it);
   }
   return grpc::Status::OK;
 }
