@@ -131,17 +131,27 @@ TEST(HoneCommand, ARunWhoseCompletionsFillTheContextIsRefusedBeforeItStarts) {
   EXPECT_FALSE(FileExists("cli-room/state"));
 }
 
+TEST(HoneCommand, APieceThatIsNotBuiltInIsToldBeforeARunStarts) {
+  const std::string run = Recipe("quickstart.yaml") + " --set stages.zero.rl.algorithm=";
+  EXPECT_EQ(Hone("run --dry-run " + run + "'{custom_loss: {name: sapo}}'").exit, kExitOk);
+  const Result refused = Hone("run --dry-run " + run + "'{custom_loss: {name: sappo}}'");
+  EXPECT_EQ(refused.exit, kExitInvalidInput);
+  EXPECT_EQ(refused.err, "hone: stages[1].rl.algorithm.custom_loss.name: 'sappo' is not built in; there are: sapo\n");
+}
+
 TEST(HoneCommand, EveryRecipeResolves) {
-  const auto names = ListDirectory(absl::StrCat(HONE_SOURCE_DIR, "/recipes"));
-  ASSERT_TRUE(names.ok());
   int recipes = 0;
-  for (const std::string& name : *names) {
-    if (!name.ends_with(".yaml")) continue;
-    ++recipes;
-    const Result result = Hone("run --dry-run " + Recipe(name));
-    EXPECT_EQ(result.exit, kExitOk) << name << ": " << result.err;
+  for (const std::string folder : {"", "algorithms/"}) {
+    const auto names = ListDirectory(absl::StrCat(HONE_SOURCE_DIR, "/recipes/", folder));
+    ASSERT_TRUE(names.ok());
+    for (const std::string& name : *names) {
+      if (!name.ends_with(".yaml")) continue;
+      ++recipes;
+      const Result result = Hone("run --dry-run " + Recipe(folder + name));
+      EXPECT_EQ(result.exit, kExitOk) << name << ": " << result.err;
+    }
   }
-  EXPECT_GE(recipes, 3);
+  EXPECT_GE(recipes, 11);
 }
 
 TEST(HoneCommand, BadRunFilesNameThePlace) {

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "coordinator/run_config/schema_words.h"
 #include "learner/prompt_room.h"
+#include "learner/rl_options.h"
 #include "model/config.h"
 
 namespace hone::cli {
@@ -22,9 +23,14 @@ std::string ModelFolder(const v1::RunSpec& spec, const v1::StageSpec& stage) {
   return spec.model().path();
 }
 
-absl::Status CheckAgainstModels(const v1::RunSpec& resolved) {
+absl::Status CheckWithLearner(const v1::RunSpec& resolved) {
   for (int i = 0; i < resolved.stages_size(); ++i) {
-    const absl::StatusOr<model::ModelConfig> config = model::LoadModelConfig(ModelFolder(resolved, resolved.stages(i)));
+    const v1::StageSpec& stage = resolved.stages(i);
+    if (const absl::Status status = stage.has_rl() ? learner::MakeRlOptions(stage.rl()).status() : absl::OkStatus();
+        !status.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat("stages[", i, "].", status.message()));
+    }
+    const absl::StatusOr<model::ModelConfig> config = model::LoadModelConfig(ModelFolder(resolved, stage));
     if (config.ok()) HONE_RETURN_IF_ERROR(learner::CheckPromptRoom(resolved, i, config->max_positions));
   }
   return absl::OkStatus();

@@ -12,10 +12,10 @@ namespace hone::cli {
 // The folder with the config.json of what the stage starts from: a stage does not change a model's shape.
 std::string ModelFolder(const v1::RunSpec& spec, const v1::StageSpec& stage);
 
-// Refuses what the models' configurations show that can never work: INVALID_ARGUMENT with the field's path where
-// max_new_tokens leaves no room for a prompt. A model that is not there yet, or cannot be read, is passed over: the
-// learner checks again when it begins.
-absl::Status CheckAgainstModels(const v1::RunSpec& resolved);
+// Refuses what the learner would refuse when it begins, as far as it can be known before: INVALID_ARGUMENT with the
+// field's path where an algorithm's own piece is not built in, or max_new_tokens leaves no room for a prompt. A model that
+// is not there yet, or cannot be read, is passed over.
+absl::Status CheckWithLearner(const v1::RunSpec& resolved);
 
 // What the run reads and does not find from the current folder: one error for each field, its path first. A model must
 // have a config.json that can be read, a data set's file must be there.

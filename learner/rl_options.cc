@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "hone/v1/run.pb.h"
+#include "learner/algorithms/custom.h"
 
 namespace hone::learner {
 namespace {
@@ -122,6 +123,23 @@ Objective ObjectiveOf(const v1::AlgorithmSpec& algorithm) {
   return objective;
 }
 
+absl::Status BindCustomPieces(const v1::AlgorithmSpec& algorithm, RlOptions* options) {
+  const auto parameters = [](const v1::CustomPiece& piece) {
+    return Parameters(piece.parameters().begin(), piece.parameters().end());
+  };
+  if (algorithm.has_custom_advantage()) {
+    const v1::CustomPiece& piece = algorithm.custom_advantage();
+    HONE_ASSIGN_OR_RETURN(options->advantage.custom,
+                          BindAdvantage("rl.algorithm.custom_advantage", piece.name(), parameters(piece)));
+  }
+  if (algorithm.has_custom_loss()) {
+    const v1::CustomPiece& piece = algorithm.custom_loss();
+    HONE_ASSIGN_OR_RETURN(options->objective.policy.custom,
+                          BindLoss("rl.algorithm.custom_loss", piece.name(), parameters(piece)));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<RlOptions> MakeRlOptions(const v1::RlStage& stage) {
@@ -138,6 +156,7 @@ absl::StatusOr<RlOptions> MakeRlOptions(const v1::RlStage& stage) {
   options.minibatches = stage.has_minibatches() ? stage.minibatches() : 1;
   options.temperature = stage.sampling().has_temperature() ? static_cast<float>(stage.sampling().temperature()) : 1.0f;
   options.max_new_tokens = stage.sampling().has_max_new_tokens() ? stage.sampling().max_new_tokens() : 256;
+  HONE_RETURN_IF_ERROR(BindCustomPieces(algorithm, &options));
   if (!(options.temperature > 0)) {
     return absl::InvalidArgumentError(
         absl::StrCat("rl.sampling.temperature: expected above 0 for training, got ", options.temperature));

@@ -62,7 +62,7 @@ int RunRun(const Args& args) {
   const absl::StatusOr<v1::RunSpec> spec = LoadRunFile(files[0], overrides);
   if (!spec.ok()) return Fail(spec.status());
   if (dry_run) {
-    if (const absl::Status works = CheckAgainstModels(*spec); !works.ok()) return Fail(works);
+    if (const absl::Status works = CheckWithLearner(*spec); !works.ok()) return Fail(works);
     for (const absl::Status& missing : MissingInputs(*spec)) Note(absl::StrCat("not here: ", missing.message()));
     const v1::MemoryPlan memory = MakeMemoryPlan(*spec, ThisMachine(), worker);
     if (output == "json") {

@@ -263,7 +263,7 @@ int RunUp(const Args& args) {
     // Before anything starts: a mistake in the file is told at once.
     absl::StatusOr<v1::RunSpec> resolved = LoadRunFile(options.run_file, options.overrides);
     if (!resolved.ok()) return Fail(resolved.status());
-    if (const absl::Status works = CheckAgainstModels(*resolved); !works.ok()) return Fail(works);
+    if (const absl::Status works = CheckWithLearner(*resolved); !works.ok()) return Fail(works);
     if (const auto missing = MissingInputs(*resolved); !missing.empty()) return Fail(missing.front());
     spec = *std::move(resolved);
   }

@@ -1,4 +1,6 @@
 // Presets, defaults and checks of an rl stage's algorithm.
+#include <cmath>
+
 #include "base/status.h"
 #include "coordinator/run_config/algorithm_presets.h"
 #include "coordinator/run_config/checks.h"
@@ -79,6 +81,34 @@ absl::Status ResolveDynamicSampling(const std::string& path,
                                  ToAbsl(sampling->component()), "'"));
 }
 
+// Whether the piece is built in only the learner knows.
+absl::Status CheckCustom(const std::string& path, const v1::CustomPiece& piece) {
+  if (!piece.has_name()) return FieldError(path + ".name", "required");
+  HONE_RETURN_IF_ERROR(CheckName(path + ".name", piece.name()));
+  for (const auto& [name, value] : piece.parameters()) {
+    HONE_RETURN_IF_ERROR(CheckRange(absl::StrCat(path, ".parameters.", name), value, {-HUGE_VAL, HUGE_VAL}));
+  }
+  return absl::OkStatus();
+}
+
+// What a piece of one's own stands in place of may not be set beside it.
+absl::Status ResolveCustom(const std::string& path, v1::AlgorithmSpec* a) {
+  if (a->has_custom_advantage()) {
+    HONE_RETURN_IF_ERROR(CheckCustom(path + ".custom_advantage", a->custom_advantage()));
+    if (a->has_baseline() && a->baseline() != v1::ADVANTAGE_BASELINE_NONE) {
+      return FieldError(path + ".baseline", "not with custom_advantage, which stands in its place");
+    }
+    a->set_baseline(v1::ADVANTAGE_BASELINE_NONE);
+  }
+  if (!a->has_custom_loss()) return absl::OkStatus();
+  HONE_RETURN_IF_ERROR(CheckCustom(path + ".custom_loss", a->custom_loss()));
+  if (a->has_policy_loss() && a->policy_loss() != v1::POLICY_LOSS_CLIP) {
+    return FieldError(path + ".policy_loss", "not with custom_loss, which stands in its place");
+  }
+  if (a->dual_clip() != 0) return FieldError(path + ".dual_clip", "not with custom_loss");
+  return absl::OkStatus();
+}
+
 absl::Status CheckReference(const std::string& path, const v1::AlgorithmSpec& a) {
   HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".reference_refresh_steps", a.reference_refresh_steps(), 0));
   if (a.reference_refresh_steps() == 0 || a.kl_coefficient() > 0) return absl::OkStatus();
@@ -152,6 +182,7 @@ absl::Status ResolveAlgorithm(const std::string& path,
   if (algorithm->policy_loss() == v1::POLICY_LOSS_CISPO_CAP && !algorithm->has_clip_high()) {
     return FieldError(path + ".clip_high", "required with policy_loss: cispo_cap: the ratio's own bound");
   }
+  HONE_RETURN_IF_ERROR(ResolveCustom(path, algorithm));
   SetDefaults(algorithm);
   HONE_RETURN_IF_ERROR(CheckRanges(path, *algorithm));
   HONE_RETURN_IF_ERROR(CheckAdvantage(path, *algorithm));

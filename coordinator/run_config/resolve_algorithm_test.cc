@@ -147,6 +147,20 @@ TEST(ResolveAlgorithm, DynamicSampling) {
                         "'acuracy'"));
 }
 
+TEST(ResolveAlgorithm, PiecesOfOnesOwnStandInPlaceOfOthers) {
+  const v1::AlgorithmSpec own =
+      Resolved("custom_loss: {name: sapo, parameters: {tau_positive: 2}}, custom_advantage: {name: max_rl}");
+  EXPECT_EQ(own.baseline(), v1::ADVANTAGE_BASELINE_NONE);
+  EXPECT_EQ(own.advantage_normalization(), v1::ADVANTAGE_NORMALIZATION_NONE);
+  EXPECT_EQ(own.custom_loss().parameters().at("tau_positive"), 2);
+  EXPECT_THAT(Error("custom_loss: {}"), HasSubstr("algorithm.custom_loss.name: required"));
+  EXPECT_THAT(Error("custom_loss: {name: sapo}, policy_loss: cispo"), HasSubstr("algorithm.policy_loss: not with"));
+  EXPECT_THAT(Error("custom_loss: {name: sapo}, dual_clip: 3"), HasSubstr("algorithm.dual_clip: not with"));
+  EXPECT_THAT(Error("custom_advantage: {name: a}, baseline: group_mean"), HasSubstr("algorithm.baseline: not with"));
+  EXPECT_THAT(Error("custom_advantage: {name: a}, advantage_normalization: sample_std"),
+              HasSubstr("algorithm.advantage_normalization: without a baseline"));
+}
+
 TEST(ResolveAlgorithm, AReferenceThatIsRenewedMustExist) {
   EXPECT_EQ(Resolved("kl_coefficient: 0.001, reference_refresh_steps: 400").reference_refresh_steps(), 400);
   EXPECT_THAT(Error("reference_refresh_steps: 400"),

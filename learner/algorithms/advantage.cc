@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "base/check.h"
+
 namespace hone::learner {
 namespace {
 
@@ -36,6 +38,23 @@ double OthersDivisor(Rewards rewards, size_t left_out, double epsilon) {
   return deviation > 0 ? deviation + epsilon : 1;
 }
 
+// The function's advantages of the scored rewards, in their places.
+std::vector<double> CustomAdvantages(Rewards rewards, const AdvantageOptions& options) {
+  std::vector<double> scored;
+  for (const auto& reward : rewards) {
+    if (IsScored(reward)) scored.push_back(*reward);
+  }
+  std::vector<double> advantages(rewards.size(), 0.0);
+  if (scored.empty()) return advantages;
+  const std::vector<double> own = options.custom(scored);
+  HONE_CHECK_EQ(own.size(), scored.size());
+  auto next = own.begin();
+  for (size_t i = 0; i < rewards.size(); ++i) {
+    if (IsScored(rewards[i])) advantages[i] = *next++;
+  }
+  return advantages;
+}
+
 }  // namespace
 
 bool IsScored(const std::optional<double>& reward) { return reward.has_value() && std::isfinite(*reward); }
@@ -49,6 +68,7 @@ double SampleDeviation(Rewards rewards) {
 }
 
 std::vector<double> ComputeAdvantages(Rewards rewards, const AdvantageOptions& options) {
+  if (options.custom) return CustomAdvantages(rewards, options);
   std::vector<double> advantages(rewards.size(), 0.0);
   const Moments moments(rewards);
   const bool without_baseline = options.baseline == AdvantageBaseline::kNone;

@@ -4,6 +4,7 @@
 // arXiv:2402.14740; without a baseline REINFORCE++, arXiv:2501.03262.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -32,6 +33,9 @@ struct AdvantageOptions {
   AdvantageBaseline baseline = AdvantageBaseline::kGroupMean;
   AdvantageNormalization normalization = AdvantageNormalization::kSampleStd;
   double epsilon = 1e-6;
+  // In place of baseline and group deviation where it is set (custom.h): from a group's scored rewards, at least one, to
+  // as many advantages.
+  std::function<std::vector<double>(std::span<const double>)> custom;
 };
 
 using Rewards = std::span<const std::optional<double>>;

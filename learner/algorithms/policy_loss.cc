@@ -36,6 +36,7 @@ TokenPolicyLoss Cispo(double low, double high, double ratio, double advantage, d
 }  // namespace
 
 TokenPolicyLoss PolicyLoss(const PolicyLossOptions& options, double ratio, double advantage, double logprob) {
+  if (options.custom) return options.custom({.ratio = ratio, .advantage = advantage, .logprob = logprob});
   switch (options.kind) {
     case PolicyLossKind::kCispo:
       return Cispo(1 - options.low, 1 + options.high, ratio, advantage, logprob);

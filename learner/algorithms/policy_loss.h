@@ -1,7 +1,24 @@
 // The policy's loss of one token, and its derivative.
 #pragma once
 
+#include <functional>
+
 namespace hone::learner {
+
+struct TokenPolicyLoss {
+  double loss = 0;
+  double d_logprob = 0;       // d loss / d logprob
+  bool clipped_low = false;   // A < 0 and the ratio below its lower bound: kClip cuts the gradient, CISPO bounds it
+  bool clipped_high = false;  // A > 0 and above its upper bound
+  bool clipped_dual = false;  // at the dual bound: no gradient
+};
+
+// What a loss of one's own is told of a token (custom.h).
+struct PolicyToken {
+  double ratio = 1;
+  double advantage = 0;
+  double logprob = 0;
+};
 
 enum class PolicyLossKind {
   kClip,      // -min(r A, clip(r) A): PPO and GRPO (arXiv:2402.03300 eq. 3); separate bounds: DAPO (arXiv:2503.14476)
@@ -16,14 +33,8 @@ struct PolicyLossOptions {
   // kClip, where A < 0: the loss is at most dual * -A (dual-clip PPO, arXiv:1912.09729 eq. 5). 0 = no bound; else above
   // 1.
   double dual = 0;
-};
-
-struct TokenPolicyLoss {
-  double loss = 0;
-  double d_logprob = 0;       // d loss / d logprob
-  bool clipped_low = false;   // A < 0 and the ratio below its lower bound: kClip cuts the gradient, CISPO bounds it
-  bool clipped_high = false;  // A > 0 and above its upper bound
-  bool clipped_dual = false;  // at the dual bound: no gradient
+  // In place of all the above where it is set.
+  std::function<TokenPolicyLoss(const PolicyToken&)> custom;
 };
 
 // `ratio` is of ratio.h. `logprob` is log pi of the token: of use to CISPO alone.
