@@ -22,6 +22,7 @@ using nlohmann::json;
 
 constexpr char kFormat[] = "hone-checkpoint-1";
 constexpr char kModelFolder[] = "model";
+constexpr char kPreviousFolder[] = "previous";
 constexpr char kTemporary[] = ".tmp";  // what looks for checkpoints passes by names that end so
 constexpr char kFirstMoment[] = "optimizer/first_moment.safetensors";
 constexpr char kSecondMoment[] = "optimizer/second_moment.safetensors";
@@ -64,7 +65,7 @@ absl::Status ListFiles(const std::string& root, const std::string& below, std::v
 }
 
 json StateJson(const CheckpointState& state) {
-  return {{"format", kFormat},
+  json out = {{"format", kFormat},
           {"run", state.run},
           {"stage", state.stage},
           {"spec_hash", state.spec_hash},
@@ -76,6 +77,8 @@ json StateJson(const CheckpointState& state) {
           {"journal_position", state.journal_position},
           {"root_hash", state.root_hash},
           {"inputs", state.inputs}};
+  if (!state.previous_root_hash.empty()) out["previous_root_hash"] = state.previous_root_hash;
+  return out;
 }
 
 absl::Status WriteFiles(const CheckpointSource& source, const std::string& folder) {
@@ -84,6 +87,12 @@ absl::Status WriteFiles(const CheckpointSource& source, const std::string& folde
   // All folders first: should a successor take this folder away meanwhile, no later part of it comes back alone.
   HONE_RETURN_IF_ERROR(CreateDirectories(model_folder));
   if (with_moments) HONE_RETURN_IF_ERROR(CreateDirectories(JoinPath(folder, "optimizer")));
+  const std::string previous_folder = JoinPath(folder, kPreviousFolder);
+  if (source.previous != nullptr) {
+    HONE_RETURN_IF_ERROR(CreateDirectories(previous_folder));
+    HONE_RETURN_IF_ERROR(
+        model::SaveParameters(*source.config, *source.previous, kernels::DType::kF32, previous_folder));
+  }
   HONE_RETURN_IF_ERROR(model::SaveParameters(*source.config, *source.masters, kernels::DType::kF32, model_folder));
   HONE_RETURN_IF_ERROR(WriteModelFiles(*source.files, model_folder));
   if (with_moments) {
@@ -218,7 +227,8 @@ CheckpointState ParseState(const json& state) {
           .optimizer_skipped = state.at("optimizer_skipped").get<int64_t>(),
           .journal_position = state.at("journal_position").get<int64_t>(),
           .root_hash = state.at("root_hash").get<std::string>(),
-          .inputs = state.value("inputs", std::map<std::string, std::string>())};
+          .inputs = state.value("inputs", std::map<std::string, std::string>()),
+          .previous_root_hash = state.value("previous_root_hash", "")};
 }
 
 }  // namespace
@@ -272,6 +282,10 @@ absl::StatusOr<Checkpoint> LoadCheckpoint(const std::string& path, CheckpointPar
   if (parts == CheckpointParts::kAll && checkpoint.has_moments) {
     HONE_ASSIGN_OR_RETURN(checkpoint.first_moment, ReadMoments(loaded.config, JoinPath(path, kFirstMoment)));
     HONE_ASSIGN_OR_RETURN(checkpoint.second_moment, ReadMoments(loaded.config, JoinPath(path, kSecondMoment)));
+  }
+  if (parts == CheckpointParts::kAll && !checkpoint.state.previous_root_hash.empty()) {
+    HONE_ASSIGN_OR_RETURN(checkpoint.previous,
+                          model::LoadParameters(loaded.config, JoinPath(path, kPreviousFolder)));
   }
   return checkpoint;
 }

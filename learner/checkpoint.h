@@ -4,6 +4,8 @@
 //   model/                                   the fp32 masters as a Hugging Face folder, loadable by any program
 //   optimizer/first_moment.safetensors       AdamW's moments, under the parameters' names
 //   optimizer/second_moment.safetensors
+//   previous/                                where the next steps are sampled by the weights of the step before too (one_step_off):
+//                                            those weights as samplers read them, in fp32
 //
 // Invariants:
 //   1. A folder of that name is complete: it is written as <name>.<learner epoch>.tmp, fsynced file by file, and
@@ -37,6 +39,7 @@ struct CheckpointState {
   std::string root_hash;
   // What the stage reads beside the weights that it starts from: SHA-256 by name. Who goes on must find the same.
   std::map<std::string, std::string> inputs;
+  std::string previous_root_hash;  // of the weights of the step before; "" where they are not there
 };
 
 struct Checkpoint {
@@ -44,6 +47,7 @@ struct Checkpoint {
   LoadedModel model;
   bool has_moments = false;
   model::FlatTensor first_moment, second_moment;  // empty where not loaded or not there
+  model::FlatTensor previous;                     // the same
 };
 
 // "step-000020"
@@ -58,6 +62,7 @@ struct CheckpointSource {
   const model::FlatTensor* masters = nullptr;
   const model::FlatTensor* first_moment = nullptr;
   const model::FlatTensor* second_moment = nullptr;
+  const model::FlatTensor* previous = nullptr;  // null: not written
 };
 
 // Writes <parent_directory>/<CheckpointName(step)> and returns its path. One that is there already is kept where it is

@@ -184,6 +184,29 @@ TEST_F(LearnerTest, RlPublishesEveryStepAndAgreesWithTheRollout) {
   }
 }
 
+TEST_F(LearnerTest, OneStepOffTrainsOnSamplesOfTheVersionBefore) {
+  const std::string folder = FreshFolder("behind");
+  v1::RunSpec spec = TinyRun(folder, "rl", 5);
+  v1::RlStage* rl = spec.mutable_stages(0)->mutable_rl();
+  rl->set_mode(v1::RL_MODE_ONE_STEP_OFF);
+  rl->mutable_algorithm()->set_old_policy(v1::OLD_POLICY_ROLLOUT);
+  const FakeCoordinator::Record record = RunUndisturbed(MakeWork(folder, spec));
+  ExpectDone(record, 5);
+  for (int32_t step = 1; step <= 5; ++step) {
+    const std::map<std::string, double>& metrics = record.metrics.at(step);
+    EXPECT_EQ(metrics.at("rollout/staleness_max"), step == 1 ? 0 : 1) << step;
+    EXPECT_EQ(metrics.at("rollout/staleness_mean"), step == 1 ? 0 : 1) << step;
+    EXPECT_EQ(metrics.count("off_policy/effective_sample_size"), step == 1 ? 0u : 1u) << step;
+    if (step == 1) continue;
+    EXPECT_LT(metrics.at("off_policy/effective_sample_size"), 1) << step;
+    EXPECT_GT(metrics.at("off_policy/effective_sample_size"), 0.5) << step;
+    EXPECT_NE(metrics.at("off_policy/ratio_mean"), 1) << step;
+  }
+  EXPECT_EQ(record.metrics.at(1).at("rollout/logprob_diff_max"), 0);
+  EXPECT_GT(record.metrics.at(1).at("rollout/compared_tokens"), 0);
+  EXPECT_EQ(record.metrics.at(3).at("rollout/compared_tokens"), 0) << "what other weights sampled is not compared";
+}
+
 TEST_F(LearnerTest, TheReferenceIsRenewed) {
   std::map<int32_t, std::string> ends;
   for (const int32_t refresh : {0, 3, 100}) {
@@ -213,7 +236,7 @@ TEST_F(LearnerTest, TheReferenceIsRenewed) {
 
 // Learners are abandoned at random moments; the last one's weights are those of a learner that nobody disturbed.
 TEST_F(LearnerTest, ResumedRunsEndWithTheSameWeights) {
-  for (const std::string kind : {"pretrain", "rl", "rl-refresh"}) {
+  for (const std::string kind : {"pretrain", "rl", "rl-refresh", "rl-behind", "rl-behind-bf16"}) {
     const std::string folder = FreshFolder(absl::StrCat("resume-", kind));
     v1::RunSpec spec = TinyRun(folder, kind.substr(0, kind.find('-')), 9);
     if (kind == "rl-refresh") {
@@ -221,6 +244,8 @@ TEST_F(LearnerTest, ResumedRunsEndWithTheSameWeights) {
       spec.mutable_stages(0)->mutable_rl()->mutable_algorithm()->set_reference_refresh_steps(5);
       spec.mutable_checkpoints()->set_every_steps(1);
     }
+    if (kind.starts_with("rl-behind")) spec.mutable_stages(0)->mutable_rl()->set_mode(v1::RL_MODE_ONE_STEP_OFF);
+    if (kind.ends_with("bf16")) spec.mutable_numerics()->set_dtype(v1::DTYPE_BF16);
     const v1::LearnerWork work = MakeWork(folder, spec);
     const FakeCoordinator::Record undisturbed = RunUndisturbed(work);
     ExpectDone(undisturbed, 9);

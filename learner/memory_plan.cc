@@ -57,7 +57,7 @@ LearnerMemory PlanLearnerMemory(const v1::RunSpec& spec, const v1::StageSpec& st
   const bool supervised = stage.has_pretrain() || stage.has_sft();
   if (!supervised && !stage.has_rl()) return memory;
 
-  memory.published *= 2;
+  memory.published *= stage.rl().mode() == v1::RL_MODE_ONE_STEP_OFF ? 3 : 2;
   memory.compute_weights = model::PlanComputeWeights(config, dtype, /*for_training=*/true).total();
   memory.gradients = memory.masters;
   memory.moments = 2 * memory.masters;

@@ -1,5 +1,6 @@
 #include "learner/rl_batch.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -88,6 +89,12 @@ absl::Status AddGroup(const v1::Group& group, const RlOptions& options, const Li
         Annotate(MakeSample(group, trajectory, limits, &sequence, &sample), absl::StrCat("sample ", i)));
     const bool cut_off = options.mask_truncated && trajectory.finish_reason() == v1::FINISH_REASON_LENGTH;
     const bool empty = sequence.targets.empty();
+    for (const v1::VersionSegment& segment : trajectory.segments()) {
+      const int64_t behind = limits.version - segment.version();
+      batch->staleness += behind * segment.count();
+      batch->staleness_max = std::max(batch->staleness_max, behind);
+      batch->tokens += segment.count();
+    }
     batch->truncated += cut_off;
     batch->empty += empty;
     const std::optional<double>& reward = rewards[static_cast<size_t>(i)];

@@ -36,6 +36,9 @@ struct RlBatch {
   int32_t excluded = 0;   // unscorable, or a reward that is not finite
   int32_t truncated = 0;  // left out by mask_truncated
   int32_t empty = 0;      // no sampled token
+  // Versions between the one that sampled a token and the one under training: the sum over all tokens, and the most.
+  int64_t staleness = 0, staleness_max = 0;
+  int64_t tokens = 0;  // of which that is the sum
 };
 
 // `version` is the one under training, `vocab_size` and `max_positions` (0 = no limit) are the model's.

@@ -66,6 +66,30 @@ void AddCorrections(const LossTotals& loss, MetricMap* metrics) {
       Ratio(loss.correction * loss.correction, count * loss.correction_squares);
 }
 
+// Of samples that other weights than those at the step's start drew: pi_start / pi_rollout of their tokens in the loss.
+void AddOffPolicyRatios(const RlBatch& batch, const SampleValues& start, MetricMap* metrics) {
+  double sum = 0, squares = 0, lowest = std::numeric_limits<double>::infinity(), highest = 0;
+  int64_t count = 0;
+  for (size_t i = 0; i < batch.samples.size(); ++i) {
+    const RlSample& sample = batch.samples[i];
+    if (sample.on_policy || !sample.in_loss) continue;
+    for (size_t t = 0; t < sample.rollout_logprobs.size(); ++t) {
+      const double ratio = BoundedExp(static_cast<double>(start[i][t]) - sample.rollout_logprobs[t]);
+      sum += ratio;
+      squares += ratio * ratio;
+      lowest = std::min(lowest, ratio);
+      highest = std::max(highest, ratio);
+      ++count;
+    }
+  }
+  if (count == 0) return;
+  const double n = static_cast<double>(count);
+  (*metrics)["off_policy/ratio_mean"] = sum / n;
+  (*metrics)["off_policy/ratio_min"] = lowest;
+  (*metrics)["off_policy/ratio_max"] = highest;
+  (*metrics)["off_policy/effective_sample_size"] = sum * sum / (n * squares);
+}
+
 }  // namespace
 
 ReferenceModel::ReferenceModel(const kernels::KernelContext& context, const LoadedModel& loaded, kernels::DType dtype)
@@ -286,6 +310,8 @@ std::map<std::string, double> RlStep::Metrics(const RlBatch& batch, const Totals
       {"train/excluded_samples", batch.excluded},
       {"train/masked_truncated_samples", batch.truncated},
       {"train/empty_samples", batch.empty},
+      {"rollout/staleness_mean", Ratio(static_cast<double>(batch.staleness), static_cast<double>(batch.tokens))},
+      {"rollout/staleness_max", static_cast<double>(batch.staleness_max)},
       {"rollout/logprob_diff_max", difference_max},
       {"rollout/compared_tokens", static_cast<double>(compared)},
       {"time/forward", totals.forward_seconds},
@@ -306,6 +332,7 @@ std::map<std::string, double> RlStep::Metrics(const RlBatch& batch, const Totals
     metrics["actor/kl_loss"] = loss.kl_loss / options_.minibatches;
   }
   AddAdvantages(batch, advantages_, &metrics);
+  AddOffPolicyRatios(batch, start_logprobs_, &metrics);
   if (!options_.objective.corrections.empty() && loss.tokens > 0) AddCorrections(loss, &metrics);
   return metrics;
 }

@@ -43,6 +43,7 @@ bool StageDriver::CheckpointWanted(int32_t step) const {
 
 absl::StatusOr<Flow> StageDriver::Begin(int32_t step) {
   if (!plan_.publish_every_step && !EvaluationMayBeDue(step)) return Flow::kContinue;
+  HONE_RETURN_IF_ERROR(session_->PublishPrevious(*policy_));
   HONE_ASSIGN_OR_RETURN(const bool evaluation_due, session_->Publish(*policy_, step));
   if (CheckpointWanted(step)) HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, step));
   if (!evaluation_due || plan_.publish_every_step) return Flow::kContinue;

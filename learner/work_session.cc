@@ -67,7 +67,10 @@ OptimizerOptions MakeOptimizerOptions(const v1::OptimizerSpec& spec, int64_t tot
 }
 
 WorkSession::WorkSession(const LearnerServices& services, const v1::LearnerWork& work)
-    : services_(services), work_(work), spec_hash_(SpecHash(work.spec())) {}
+    : services_(services),
+      work_(work),
+      spec_hash_(SpecHash(work.spec())),
+      lag_(stage().rl().mode() == v1::RL_MODE_ONE_STEP_OFF ? 1 : 0) {}
 
 kernels::DType WorkSession::dtype() const {
   return work_.spec().numerics().dtype() == v1::DTYPE_BF16 ? kernels::DType::kBf16 : kernels::DType::kF32;
@@ -155,20 +158,59 @@ absl::StatusOr<bool> WorkSession::Publish(const kernels::KernelContext& context,
   const auto snapshot = MakeSnapshot(context, config, masters, dtype(), std::move(weights), files);
   root_hash_ = snapshot->version().root_hash;
   hashed_step_ = step;
-  services_.weights->Publish(snapshot);
+  auto evaluation_due = Announce(snapshot, step);
+  publish_seconds_ += SecondsSince(start);
+  return evaluation_due;
+}
+
+absl::StatusOr<bool> WorkSession::Announce(std::shared_ptr<const WeightSnapshot> snapshot, int32_t step) {
+  services_.weights->Publish(snapshot, 1 + lag_);
   v1::PolicyVersion proto;
   proto.set_number(snapshot->version().number);
   proto.set_parent(snapshot->version().parent);
   proto.set_learner_epoch(snapshot->version().learner_epoch);
   proto.set_root_hash(snapshot->version().root_hash);
-  auto evaluation_due = services_.client->PublishVersion(work_, proto, step);
-  publish_seconds_ += SecondsSince(start);
-  return evaluation_due;
+  if (lag_ > 0) {
+    published_.push_back(std::move(snapshot));
+    if (std::ssize(published_) > 1 + lag_) published_.erase(published_.begin());
+  }
+  return services_.client->PublishVersion(work_, proto, step);
+}
+
+std::shared_ptr<const WeightSnapshot> WorkSession::SnapshotBefore(int32_t step) const {
+  for (const auto& snapshot : published_) {
+    if (snapshot->version().number == version(step - 1)) return snapshot;
+  }
+  return nullptr;
+}
+
+absl::Status WorkSession::PublishPrevious(const Policy& policy) {
+  if (lag_ == 0 || resume_step_ == 0) return absl::OkStatus();
+  const int32_t step = resume_step_ - 1;
+  if (loaded_.previous.empty()) {
+    return absl::DataLossError(
+        absl::StrCat("checkpoint ", checkpoint_path_, ": it lacks the weights of step ", step, ", which sample step ",
+                     resume_step_ + 1));
+  }
+  WeightVersion weights = {.run = work_.run(),
+                           .number = version(step),
+                           .parent = step == 0 ? work_.parent_version() : version(step) - 1,
+                           .learner_epoch = services_.client->epoch(),
+                           .root_hash = loaded_.state.previous_root_hash};
+  auto snapshot =
+      MakeSnapshot(kernels(), policy.config(), loaded_.previous, dtype(), std::move(weights), policy.files());
+  loaded_.previous = model::FlatTensor();
+  return Announce(std::move(snapshot), step).status();
 }
 
 absl::Status WorkSession::WriteCheckpoint(const Policy& policy, int32_t step) {
   if (checkpoint_step_ == step) return absl::OkStatus();
   const absl::Time start = absl::Now();
+  const std::shared_ptr<const WeightSnapshot> before = SnapshotBefore(step);
+  model::FlatTensor previous;
+  if (before != nullptr) {
+    HONE_ASSIGN_OR_RETURN(previous, ValuesOf(kernels(), policy.config(), *before));
+  }
   const CheckpointState state = {.run = work_.run(),
                                  .stage = stage().name(),
                                  .spec_hash = spec_hash_,
@@ -179,7 +221,8 @@ absl::Status WorkSession::WriteCheckpoint(const Policy& policy, int32_t step) {
                                  .optimizer_skipped = policy.optimizer().skipped(),
                                  .journal_position = journal_position_,
                                  .root_hash = RootHashOf(policy.config(), policy.masters(), step),
-                                 .inputs = inputs_};
+                                 .inputs = inputs_,
+                                 .previous_root_hash = before == nullptr ? "" : before->version().root_hash};
   const std::string folder = CheckpointFolder();
   HONE_RETURN_IF_ERROR(CreateDirectories(folder));
   HONE_ASSIGN_OR_RETURN(checkpoint_path_,
@@ -189,7 +232,8 @@ absl::Status WorkSession::WriteCheckpoint(const Policy& policy, int32_t step) {
                                                   .files = &policy.files(),
                                                   .masters = &policy.masters(),
                                                   .first_moment = &policy.optimizer().first_moment(),
-                                                  .second_moment = &policy.optimizer().second_moment()},
+                                                  .second_moment = &policy.optimizer().second_moment(),
+                                                  .previous = before == nullptr ? nullptr : &previous},
                                                  folder));
   checkpoint_step_ = step;
   checkpoint_hash_ = state.root_hash;

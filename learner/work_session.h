@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "hone/v1/coordinator.pb.h"
@@ -62,6 +63,9 @@ class WorkSession {
   absl::StatusOr<bool> Publish(const Policy& policy, int32_t step) {
     return Publish(policy.context(), policy.config(), policy.masters(), policy.files(), step);
   }
+  // Where samplers are one step behind, and what was loaded has a step before it: publishes the weights of that step, too,
+  // for its groups may not all be made.
+  absl::Status PublishPrevious(const Policy& policy);
   // Position in the journal that later checkpoints name.
   void set_journal_position(int64_t position) { journal_position_ = position; }
   // Writes, reports, and removes folders that the coordinator no longer needs. Does nothing where the newest is of this
@@ -73,6 +77,10 @@ class WorkSession {
   void TakeTimes(std::map<std::string, double>* metrics);
 
  private:
+  // Hands the snapshot to the weight service and says so.
+  absl::StatusOr<bool> Announce(std::shared_ptr<const WeightSnapshot> snapshot, int32_t step);
+  // The published weights of the step before `step` where samplers may still need them; null where they do not.
+  std::shared_ptr<const WeightSnapshot> SnapshotBefore(int32_t step) const;
   std::string CheckpointFolder() const;
   // The checkpoint at `path`, which must be of this run's and stage's step `step`.
   absl::StatusOr<Checkpoint> LoadOwn(const std::string& path, int32_t step, CheckpointParts parts) const;
@@ -81,6 +89,8 @@ class WorkSession {
   const LearnerServices services_;
   const v1::LearnerWork work_;
   const std::string spec_hash_;
+  const int lag_;  // versions beside the newest that samplers may need
+  std::vector<std::shared_ptr<const WeightSnapshot>> published_;  // the newest 1 + lag_, where lag_ is not 0
   Checkpoint loaded_;
   int32_t resume_step_ = 0;
   int64_t journal_position_ = 0;

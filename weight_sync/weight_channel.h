@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -78,9 +79,10 @@ class WeightSnapshot {
 class WeightPublisher {
  public:
   virtual ~WeightPublisher() = default;
-  // From now on `snapshot` is what its run's version number names here. Transfers of an older snapshot in progress are
-  // aborted.
-  virtual void Publish(std::shared_ptr<const WeightSnapshot> snapshot) = 0;
+  // From now on `snapshot` is what its run's version number names here. The newest `keep` versions of its run stay; of all
+  // others transfers in progress are aborted.
+  virtual void Publish(std::shared_ptr<const WeightSnapshot> snapshot, int keep) = 0;
+  void Publish(std::shared_ptr<const WeightSnapshot> snapshot) { Publish(std::move(snapshot), 1); }
 };
 
 // The receiving side. Thread-safe.

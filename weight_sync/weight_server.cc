@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "hone/v1/learner.grpc.pb.h"
@@ -51,7 +52,7 @@ class WeightServer::Service final : public v1::WeightService::Service {
       const std::span<const std::byte> bytes = snapshot->tensors()[i].bytes;
       for (size_t offset = 0; offset < bytes.size(); offset += kMaxWeightChunkBytes) {
         if (context->IsCancelled()) return grpc::Status(grpc::StatusCode::CANCELLED, "the receiver gave up");
-        if (Current() != snapshot) {
+        if (!Keeps(*snapshot)) {
           return grpc::Status(grpc::StatusCode::ABORTED,
                               absl::StrCat("version ", request->version(), " of run '", request->run(),
                                            "' was replaced while it was sent: begin anew"));
@@ -76,13 +77,24 @@ class WeightServer::Service final : public v1::WeightService::Service {
                                        snapshot->content_hash(), ", got ", request->content_hash()));
     }
     std::lock_guard lock(mutex_);
-    if (snapshot_ == snapshot) holders_.insert(request->member_id());
+    if (!kept_.empty() && kept_.back() == snapshot) holders_.insert(request->member_id());
     return grpc::Status::OK;
   }
 
-  void Publish(std::shared_ptr<const WeightSnapshot> snapshot) {
+  void Publish(std::shared_ptr<const WeightSnapshot> snapshot, int keep) {
+    std::vector<std::shared_ptr<const WeightSnapshot>> gone;  // freed without the lock
     std::lock_guard lock(mutex_);
-    snapshot_.swap(snapshot);
+    const WeightVersion& version = snapshot->version();
+    std::erase_if(kept_, [&](auto& other) {
+      if (other->version().run == version.run && other->version().number < version.number) return false;
+      gone.push_back(std::move(other));
+      return true;
+    });
+    kept_.push_back(std::move(snapshot));
+    while (static_cast<int>(kept_.size()) > keep) {
+      gone.push_back(std::move(kept_.front()));
+      kept_.erase(kept_.begin());
+    }
     holders_.clear();
   }
 
@@ -92,33 +104,38 @@ class WeightServer::Service final : public v1::WeightService::Service {
   }
 
  private:
-  std::shared_ptr<const WeightSnapshot> Current() const {
+  bool Keeps(const WeightSnapshot& snapshot) const {
     std::lock_guard lock(mutex_);
-    return snapshot_;
+    return std::any_of(kept_.begin(), kept_.end(), [&](const auto& kept) { return kept.get() == &snapshot; });
   }
 
   grpc::Status Find(const std::string& run, int64_t version, std::shared_ptr<const WeightSnapshot>* snapshot) const {
-    *snapshot = Current();
-    const WeightSnapshot* current = snapshot->get();
-    if (current != nullptr && current->version().run == run && current->version().number == version) {
-      return grpc::Status::OK;
+    std::lock_guard lock(mutex_);
+    std::string held;
+    for (const auto& kept : kept_) {
+      if (kept->version().run == run && kept->version().number == version) {
+        *snapshot = kept;
+        return grpc::Status::OK;
+      }
+      absl::StrAppend(&held, held.empty() ? "" : ", ", "version ", kept->version().number, " of run '",
+                      kept->version().run, "'");
     }
-    const std::string held = current == nullptr ? "nothing"
-                                                : absl::StrCat("version ", current->version().number, " of run '",
-                                                               current->version().run, "'");
+    if (held.empty()) held = "nothing";
     return grpc::Status(grpc::StatusCode::NOT_FOUND,
                         absl::StrCat("version ", version, " of run '", run, "' is not served here, but ", held));
   }
 
   mutable std::mutex mutex_;  // guards what follows
-  std::shared_ptr<const WeightSnapshot> snapshot_;
-  std::set<std::string> holders_;
+  std::vector<std::shared_ptr<const WeightSnapshot>> kept_;  // of one run, by rising number
+  std::set<std::string> holders_;  // of the newest
 };
 
 WeightServer::WeightServer() : service_(std::make_unique<Service>()) {}
 WeightServer::~WeightServer() = default;
 grpc::Service* WeightServer::service() { return service_.get(); }
-void WeightServer::Publish(std::shared_ptr<const WeightSnapshot> snapshot) { service_->Publish(std::move(snapshot)); }
+void WeightServer::Publish(std::shared_ptr<const WeightSnapshot> snapshot, int keep) {
+  service_->Publish(std::move(snapshot), keep);
+}
 int WeightServer::acknowledgements() const { return service_->acknowledgements(); }
 
 }  // namespace hone

@@ -14,9 +14,9 @@ namespace hone {
 
 inline constexpr size_t kMaxWeightChunkBytes = 1 << 20;
 
-// Serves the newest snapshot. Thread-safe. Invariants:
-//   1. A stream sends the bytes of one snapshot only; when that is replaced, the stream ends with ABORTED.
-//   2. A snapshot lives as long as anyone reads it, and no longer.
+// Serves what was published and is kept. Thread-safe. Invariants:
+//   1. A stream sends the bytes of one snapshot only; when that is no longer kept, the stream ends with ABORTED.
+//   2. A snapshot lives as long as it is kept or anyone reads it, and no longer.
 class WeightServer final : public WeightPublisher {
  public:
   WeightServer();
@@ -26,8 +26,9 @@ class WeightServer final : public WeightPublisher {
 
   // To be handed to rpc/server.h; owned by this object, which must outlive the server.
   grpc::Service* service();
-  void Publish(std::shared_ptr<const WeightSnapshot> snapshot) override;
-  // Members that said they hold the current snapshot.
+  using WeightPublisher::Publish;
+  void Publish(std::shared_ptr<const WeightSnapshot> snapshot, int keep) override;
+  // Members that said they hold the newest snapshot.
   int acknowledgements() const;
 
  private:

@@ -1,9 +1,11 @@
 #include "weight_sync/weight_snapshot.h"
 
 #include <cstring>
+#include <string>
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/sha256.h"
 
 namespace hone {
@@ -55,6 +57,22 @@ std::shared_ptr<const WeightSnapshot> MakeSnapshot(const kernels::KernelContext&
   if (dtype == kernels::DType::kF32 && version.root_hash.empty()) version.root_hash = ContentHash(tensors);
   return std::make_shared<const WeightSnapshot>(std::move(version), std::move(files), std::move(tensors),
                                                 std::move(storage));
+}
+
+absl::StatusOr<model::FlatTensor> ValuesOf(const kernels::KernelContext& context, const model::ModelConfig& config,
+                                           const WeightSnapshot& snapshot) {
+  const model::ParameterLayout layout(config);
+  model::FlatTensor values(static_cast<size_t>(layout.total_size()));
+  HONE_RETURN_IF_ERROR(snapshot.VisitTensors(context, [&](std::string_view name, std::span<const float> tensor) {
+    const model::ParameterInfo* parameter = layout.Find(name);
+    if (parameter == nullptr || parameter->size != std::ssize(tensor)) {
+      return absl::InvalidArgumentError(absl::StrCat("tensor '", std::string(name), "' of ", tensor.size(),
+                                                     " values does not fit the model"));
+    }
+    std::memcpy(values.data() + parameter->offset, tensor.data(), tensor.size_bytes());
+    return absl::OkStatus();
+  }));
+  return values;
 }
 
 }  // namespace hone

@@ -1,4 +1,4 @@
-// Makes snapshots from fp32 masters.
+// Makes snapshots from fp32 masters, and reads them.
 #pragma once
 
 #include <memory>
@@ -14,5 +14,9 @@ namespace hone {
 std::shared_ptr<const WeightSnapshot> MakeSnapshot(const kernels::KernelContext& context,
                                                    const model::ModelConfig& config, const model::FlatTensor& masters,
                                                    kernels::DType dtype, WeightVersion version, ModelFiles files);
+
+// The other way: what a receiver's ComputeWeights read, in fp32. INVALID_ARGUMENT: a tensor does not fit the model.
+absl::StatusOr<model::FlatTensor> ValuesOf(const kernels::KernelContext& context, const model::ModelConfig& config,
+                                           const WeightSnapshot& snapshot);
 
 }  // namespace hone

@@ -211,6 +211,23 @@ TEST_F(WeightSyncTest, ReplacedDuringTheStreamIsAborted) {
   EXPECT_GE(chunks, 2);
 }
 
+TEST_F(WeightSyncTest, AsManyVersionsAsAskedForAreKept) {
+  const std::string address = Serve(weights_.service());
+  std::vector<std::shared_ptr<const WeightSnapshot>> snapshots;
+  for (int64_t version = 5; version < 8; ++version) {
+    snapshots.push_back(Make(SmallConfig(), kernels::DType::kF32, version));
+    weights_.Publish(snapshots.back(), 2);
+  }
+  const absl::Status gone = receiver_.Receive(Ask(address, *snapshots[0])).status();
+  EXPECT_TRUE(absl::IsNotFound(gone)) << gone;
+  EXPECT_TRUE(receiver_.Receive(Ask(address, *snapshots[1])).ok());
+  EXPECT_TRUE(receiver_.Receive(Ask(address, *snapshots[2])).ok());
+  weights_.Publish(snapshots[1], 2);  // the learner went back
+  EXPECT_TRUE(absl::IsNotFound(receiver_.Receive(Ask(address, *snapshots[2])).status()));
+  weights_.Publish(snapshots[2]);
+  EXPECT_TRUE(absl::IsNotFound(receiver_.Receive(Ask(address, *snapshots[1])).status()));
+}
+
 TEST_F(WeightSyncTest, ServerGoneDuringTheStreamIsUnavailable) {
   const std::string address = Serve(weights_.service());
   const auto snapshot = Make(LargeConfig(), kernels::DType::kF32, 7);

@@ -155,38 +155,39 @@ bool Core::AdvanceOnce(absl::Time now) {
   return run->state() == v1::RUN_STATE_RUNNING && SkipStage(*run, stage, now);
 }
 
-// The evaluation of the current version, once its last group is recorded. One that measured nothing fails the run: its
-// figures would be none, or a fiction.
+// An evaluation whose last group is recorded. One that measured nothing fails the run: its figures would be none, or a
+// fiction.
 bool Core::RecordEvaluation(const RunState& run, int stage, absl::Time now) {
   const StageState& state = run.stage(stage);
   const v1::StageSpec& spec = run.spec().stages(stage);
-  const int32_t step = state.published_step;
-  const auto groups = state.evaluation_groups.find(step);
-  if (groups == state.evaluation_groups.end() || state.evaluations.contains(step)) return false;
-  const v1::EvaluationSpec& evaluation = *EvaluationOf(spec);
-  const auto prompts = FindPrompts(run.name(), evaluation.dataset());
-  if (prompts == nullptr) return false;
-  if (groups->second.size() < EvaluationOrder(*prompts, evaluation.max_problems(), step).size()) return false;
-  std::vector<const GroupSummary*> summaries;
-  for (const auto& [slot, group] : groups->second) summaries.push_back(&group.summary);
-  if (const std::string why = WhyUnrewarded(summaries); !why.empty()) {
-    FailRun(
-        run.name(),
-        "stage '" + spec.name() + "', evaluation at step " + std::to_string(step) + ": nothing was measured: " + why,
-        now);
+  for (const auto& [step, groups] : state.evaluation_groups) {
+    if (state.evaluations.contains(step)) continue;
+    const v1::EvaluationSpec& evaluation = *EvaluationOf(spec);
+    const auto prompts = FindPrompts(run.name(), evaluation.dataset());
+    if (prompts == nullptr) return false;
+    if (groups.size() < EvaluationOrder(*prompts, evaluation.max_problems(), step).size()) continue;
+    std::vector<const GroupSummary*> summaries;
+    for (const auto& [slot, group] : groups) summaries.push_back(&group.summary);
+    if (const std::string why = WhyUnrewarded(summaries); !why.empty()) {
+      FailRun(
+          run.name(),
+          "stage '" + spec.name() + "', evaluation at step " + std::to_string(step) + ": nothing was measured: " + why,
+          now);
+      return true;
+    }
+    v1::JournalRecord record;
+    v1::EvaluationRecorded& recorded = *record.mutable_evaluation_recorded();
+    recorded.set_run(run.name());
+    recorded.set_stage(spec.name());
+    recorded.set_step(step);
+    recorded.set_version(run.StartOf(stage).first_version + step);
+    for (const auto& [name, value] : EvaluationFigures(summaries, AccuracyComponent(evaluation))) {
+      (*recorded.mutable_metrics())[name] = value;
+    }
+    Emit(std::move(record), now);
     return true;
   }
-  v1::JournalRecord record;
-  v1::EvaluationRecorded& recorded = *record.mutable_evaluation_recorded();
-  recorded.set_run(run.name());
-  recorded.set_stage(spec.name());
-  recorded.set_step(step);
-  recorded.set_version(run.StartOf(stage).first_version + step);
-  for (const auto& [name, value] : EvaluationFigures(summaries, AccuracyComponent(evaluation))) {
-    (*recorded.mutable_metrics())[name] = value;
-  }
-  Emit(std::move(record), now);
-  return true;
+  return false;
 }
 
 // A training stage that was not begun when the budget ended is not carried out; evaluations and exports still are.

@@ -164,17 +164,27 @@ class Core {
   };
   absl::StatusOr<Place> FindPlace(const std::string& run, const std::string& stage);
 
-  // (Re)opens the tasks at the version that the active run's current stage published last in the current epoch.
+  // What is to be generated with a version that the current learner serves.
+  struct WantedSet {
+    v1::GroupPurpose purpose;
+    int32_t step = 0;           // of the batch or the evaluation
+    int32_t sampling_step = 0;  // whose weights sample
+  };
+  // Of the active run's current stage, by what it published last in the current epoch.
+  std::vector<WantedSet> WantedSets(const RunState& run, int stage) const;
+  // Opens the wanted sets that are not open and closes the others. A run that ended loses what was open; where it was
+  // resumed while its learner heard of neither, the learner goes on with its next call, and what it waits for must be
+  // there to be done: else it would wait for ever, or leave a version that is not evaluated. So each of its calls that
+  // wait comes here.
   void OpenWork(absl::Time now);
-  // The same where nothing is open.
-  void ReopenWork(absl::Time now);
   // How far the newest version's evaluation is, where it has one.
   void DescribeEvaluation(const RunState& run, v1::Run* description) const;
-  void OpenTraining(const RunState& run, int stage, int32_t step);
-  // Opens the groups that are to replace some of the step's, where all that were open are recorded and some are missing.
-  void OpenNextWave(const RunState& run, int stage, int32_t step);
-  void OpenEvaluation(const RunState& run, int stage, int32_t step);
-  v1::TaskContext MakeContext(const RunState& run, int stage, v1::GroupPurpose purpose);
+  WorkSet MakeTrainingSet(const RunState& run, int stage, const WantedSet& wanted);
+  // Opens the groups that are to replace some of the step's, in place of the set `key`, where all of that are recorded and
+  // some are missing.
+  void OpenNextWave(const RunState& run, int stage, int key);
+  WorkSet MakeEvaluationSet(const RunState& run, int stage, const WantedSet& wanted);
+  v1::TaskContext MakeContext(const RunState& run, int stage, const WantedSet& wanted);
   // `group_stage`: the stage's name as group ids spell it. `retry`: 1 for a group that replaces another, else 0.
   static void AddTask(const RunState& run, const std::string& group_stage, const PromptSet& prompts,
                       const PromptPick& pick, int64_t retry, WorkSet* set);

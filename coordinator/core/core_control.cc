@@ -123,12 +123,12 @@ absl::StatusOr<v1::Run> Core::DescribeRun(const std::string& name, absl::Time no
 }
 
 void Core::DescribeEvaluation(const RunState& run, v1::Run* description) const {
-  for (const WorkSet& set : leases_.sets()) {
+  for (const auto& [key, set] : leases_.sets()) {
     if (set.context.purpose() != v1::GROUP_PURPOSE_EVALUATE) continue;
     v1::StageProgress& progress = *description->mutable_stages(run.StageIndex(set.context.stage()));
     const int total = static_cast<int>(set.tasks.size());
     progress.set_evaluation_prompts(total);
-    progress.set_evaluated_prompts(total - leases_.Outstanding(v1::GROUP_PURPOSE_EVALUATE));
+    progress.set_evaluated_prompts(total - leases_.OutstandingIn(key));
   }
 }
 
@@ -173,7 +173,7 @@ std::string Core::Obstacle() const {
   if (members_.WorkerIds().empty()) return waiting + "no rollout worker is registered";
   const LeaseTable::Item* stranded = leases_.LongestStranded();
   if (stranded == nullptr) return "";
-  return DescribeTask(leases_.sets()[static_cast<size_t>(stranded->set)], stranded->slot) + " of run '" + run->name() +
+  return DescribeTask(leases_.SetOf(*stranded), stranded->slot) + " of run '" + run->name() +
          "' waits: every rollout worker has declined it: " + stranded->decline_reason;
 }
 

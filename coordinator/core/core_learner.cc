@@ -167,52 +167,79 @@ absl::StatusOr<v1::PublishVersionResponse> Core::PublishVersion(const v1::Publis
     version.set_parent(step == 0 ? start.parent_version : request.version().number() - 1);
     version.set_learner_epoch(learner_.epoch);
     Emit(std::move(record), now);
-    leases_.Clear();
   }
-  ReopenWork(now);
+  OpenWork(now);
   response.set_evaluation_due(leases_.Outstanding(v1::GROUP_PURPOSE_EVALUATE) > 0);
   return response;
 }
 
-// A run that ended loses what was open. Where it was resumed while its learner heard of neither, the learner goes on
-// with its next call, and what it waits for must be there to be done: else it would wait for ever, or leave a version
-// that is not evaluated.
-void Core::ReopenWork(absl::Time now) {
-  if (leases_.sets().empty()) OpenWork(now);
+std::vector<Core::WantedSet> Core::WantedSets(const RunState& run, int stage) const {
+  std::vector<WantedSet> wanted;
+  const StageState& state = run.stage(stage);
+  const v1::StageSpec& spec = run.spec().stages(stage);
+  const int32_t newest = state.published_step;
+  if (newest < 0 || state.published_epoch != learner_.epoch) return wanted;
+  const int64_t first_version = run.StartOf(stage).first_version;
+  const auto served = [&](int32_t step) { return run.PublishedEpoch(first_version + step) == learner_.epoch; };
+  for (int32_t step = std::max(0, newest - Lag(spec)); step <= newest; ++step) {
+    if (served(step) && EvaluationDue(spec, step, state.finish_step) && !state.evaluations.contains(step)) {
+      wanted.push_back({v1::GROUP_PURPOSE_EVALUATE, step, step});
+    }
+  }
+  if (!spec.has_rl()) return wanted;
+  const int32_t total = StepsTotal(spec);
+  const int32_t last = state.finish_step >= 0 ? std::min(total, state.finish_step) : total;
+  for (int32_t step = newest + 1; step <= std::min(last, newest + 1 + Lag(spec)); ++step) {
+    // A step that is covered has its batch behind it, though the version after it was not published (a stop at the last
+    // step).
+    if (step <= run.CoveredStep(stage) || !served(SamplingStep(spec, step))) continue;
+    wanted.push_back({v1::GROUP_PURPOSE_TRAIN, step, SamplingStep(spec, step)});
+  }
+  return wanted;
 }
 
 void Core::OpenWork(absl::Time now) {
-  leases_.Clear();
   const RunState* run = ActiveRun();
-  if (run == nullptr) return;
-  const int index = run->CurrentStage();
-  if (index == run->stage_count()) return;
-  const StageState& state = run->stage(index);
-  if (state.published_step < 0 || state.published_epoch != learner_.epoch) return;
-  const v1::StageSpec& stage = run->spec().stages(index);
-  const int32_t step = state.published_step;
-  if (EvaluationDue(stage, step, state.finish_step) && !state.evaluations.contains(step)) {
-    OpenEvaluation(*run, index, step);
+  const int index = run == nullptr ? 0 : run->CurrentStage();
+  std::vector<WantedSet> wanted;
+  if (run != nullptr && index < run->stage_count()) wanted = WantedSets(*run, index);
+  std::set<int> open;
+  std::erase_if(wanted, [&](const WantedSet& want) {
+    for (const auto& [key, set] : leases_.sets()) {
+      const v1::TaskContext& context = set.context;
+      if (context.run() != run->name() || context.stage() != run->spec().stages(index).name() ||
+          context.purpose() != want.purpose || set.step != want.step ||
+          context.version().learner_epoch() != learner_.epoch) {
+        continue;
+      }
+      open.insert(key);
+      return true;
+    }
+    return false;
+  });
+  leases_.CloseExcept(open);
+  for (const WantedSet& want : wanted) {
+    if (want.purpose == v1::GROUP_PURPOSE_EVALUATE) {
+      leases_.Open(MakeEvaluationSet(*run, index, want),
+                   RecordedSlots(run->stage(index).evaluation_groups, want.step));
+    } else {
+      leases_.Open(MakeTrainingSet(*run, index, want), RecordedSlots(run->stage(index).train_groups, want.step));
+    }
   }
-  const bool last = step >= StepsTotal(stage) || (state.finish_step >= 0 && step >= state.finish_step);
-  // A step that is covered has its batch behind it, though the version after it was not published (a stop at the last
-  // step).
-  if (stage.has_rl() && !last && step + 1 > run->CoveredStep(index)) OpenTraining(*run, index, step + 1);
   Advance(now);
 }
 
-v1::TaskContext Core::MakeContext(const RunState& run, int stage, v1::GroupPurpose purpose) {
-  const StageState& state = run.stage(stage);
+v1::TaskContext Core::MakeContext(const RunState& run, int stage, const WantedSet& wanted) {
   const StageStart start = run.StartOf(stage);
   v1::TaskContext context;
   context.set_context_id(options_.incarnation + "-context-" + std::to_string(next_context_++));
   context.set_run(run.name());
   context.set_stage(run.spec().stages(stage).name());
   context.set_run_seed(run.spec().seed());
-  context.set_purpose(purpose);
+  context.set_purpose(wanted.purpose);
   v1::PolicyVersion& version = *context.mutable_version();
-  version.set_number(start.first_version + state.published_step);
-  version.set_parent(state.published_step == 0 ? start.parent_version : version.number() - 1);
+  version.set_number(start.first_version + wanted.sampling_step);
+  version.set_parent(wanted.sampling_step == 0 ? start.parent_version : version.number() - 1);
   version.set_learner_epoch(learner_.epoch);
   version.set_root_hash(run.PublishedHash(version.number()));
   context.set_weights_address(learner_.address);
@@ -248,11 +275,12 @@ PromptCursor& Core::CursorOf(const RunState& run, int stage, const char* sequenc
 
 // The first wave walks through the stage's sequence of prompts. Those that replace groups come from a sequence of their
 // own, in which each step has its place, so that no step's prompts depend on how many an earlier one replaced.
-void Core::OpenTraining(const RunState& run, int stage, int32_t step) {
+WorkSet Core::MakeTrainingSet(const RunState& run, int stage, const WantedSet& wanted) {
+  const int32_t step = wanted.step;
   const v1::StageSpec& spec = run.spec().stages(stage);
   const v1::RlStage& rl = spec.rl();
   WorkSet set;
-  set.context = MakeContext(run, stage, v1::GROUP_PURPOSE_TRAIN);
+  set.context = MakeContext(run, stage, wanted);
   *set.context.mutable_sampling() = rl.sampling();
   set.context.set_group_size(rl.group_size());
   set.context.set_max_prompt_tokens(rl.max_prompt_tokens());
@@ -273,24 +301,27 @@ void Core::OpenTraining(const RunState& run, int stage, int32_t step) {
       AddTask(run, spec.name(), *prompts, pick, 1, &set);
     }
   }
-  leases_.Open(std::move(set), RecordedSlots(run.stage(stage).train_groups, step));
+  return set;
 }
 
-void Core::OpenNextWave(const RunState& run, int stage, int32_t step) {
-  if (leases_.Outstanding(v1::GROUP_PURPOSE_TRAIN) > 0) return;
+void Core::OpenNextWave(const RunState& run, int stage, int key) {
+  if (leases_.OutstandingIn(key) > 0) return;
+  const v1::StageSpec& spec = run.spec().stages(stage);
+  const int32_t step = leases_.sets().at(key).step;
   const StepGroups& groups = run.stage(stage).train_groups.at(step);
-  if (SlotCount(run.spec().stages(stage).rl(), groups) > static_cast<int32_t>(groups.size())) {
-    OpenTraining(run, stage, step);
-  }
+  if (SlotCount(spec.rl(), groups) == static_cast<int32_t>(groups.size())) return;
+  WorkSet set = MakeTrainingSet(run, stage, {v1::GROUP_PURPOSE_TRAIN, step, SamplingStep(spec, step)});
+  leases_.Replace(key, std::move(set), RecordedSlots(run.stage(stage).train_groups, step));
 }
 
-void Core::OpenEvaluation(const RunState& run, int stage, int32_t step) {
+WorkSet Core::MakeEvaluationSet(const RunState& run, int stage, const WantedSet& wanted) {
+  const int32_t step = wanted.step;
   const v1::StageSpec& spec = run.spec().stages(stage);
   const v1::EvaluationSpec& evaluation = *EvaluationOf(spec);
   const auto prompts = FindPrompts(run.name(), evaluation.dataset());
   HONE_CHECK(prompts != nullptr) << "run " << run.name() << " is active without prompts of " << evaluation.dataset();
   WorkSet set;
-  set.context = MakeContext(run, stage, v1::GROUP_PURPOSE_EVALUATE);
+  set.context = MakeContext(run, stage, wanted);
   *set.context.mutable_sampling() = evaluation.sampling();
   set.context.set_group_size(evaluation.samples());
   set.context.set_max_prompt_tokens(evaluation.max_prompt_tokens());
@@ -300,18 +331,20 @@ void Core::OpenEvaluation(const RunState& run, int stage, int32_t step) {
   for (const PromptPick& pick : EvaluationOrder(*prompts, evaluation.max_problems(), step)) {
     AddTask(run, spec.name() + "/eval", *prompts, pick, 0, &set);
   }
-  leases_.Open(std::move(set), RecordedSlots(run.stage(stage).evaluation_groups, step));
+  return set;
 }
 
 absl::StatusOr<v1::Directive> Core::AwaitRelease(const v1::AwaitReleaseRequest& request, absl::Time now) {
   HONE_RETURN_IF_ERROR(CheckLearner(request.member_id(), request.learner_epoch(), now));
   HONE_ASSIGN_OR_RETURN(const RunState* run, GetRun(request.run()));
   if (const auto directive = StateDirective(*run)) return *directive;
-  ReopenWork(now);
+  OpenWork(now);
   // What was opened again may be an evaluation that fails the run.
   if (const auto directive = StateDirective(*run)) return *directive;
-  for (const WorkSet& set : leases_.sets()) {
-    if (set.context.version().number() == request.version() && leases_.Outstanding() > 0) return v1::DIRECTIVE_WAIT;
+  for (const auto& [key, set] : leases_.sets()) {
+    if (set.context.version().number() <= request.version() && leases_.OutstandingIn(key) > 0) {
+      return v1::DIRECTIVE_WAIT;
+    }
   }
   return v1::DIRECTIVE_CONTINUE;
 }
@@ -338,15 +371,22 @@ absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& reques
                                          std::to_string(request.step() - 1) + ", which learner epoch " +
                                          std::to_string(learner_.epoch) + " did not publish last");
   }
-  ReopenWork(now);
+  OpenWork(now);
   if (const auto directive = StateDirective(*place.run)) {
     answer.directive = *directive;
     return answer;
   }
-  // In sync mode a batch also waits for the evaluation at its version: the learner leaves no version that is still
-  // needed.
+  // A batch also waits for the evaluations of versions that are no longer served after its step: the learner leaves no
+  // version that is still needed.
+  const int64_t leaving = place.run->StartOf(place.stage).first_version + request.step() - 1 - Lag(spec);
+  for (const auto& [key, set] : leases_.sets()) {
+    if (set.context.purpose() == v1::GROUP_PURPOSE_EVALUATE && set.context.version().number() <= leaving &&
+        leases_.OutstandingIn(key) > 0) {
+      return answer;
+    }
+  }
   const auto groups = state.train_groups.find(request.step());
-  if (leases_.Outstanding() > 0 || groups == state.train_groups.end() ||
+  if (groups == state.train_groups.end() ||
       static_cast<int32_t>(groups->second.size()) < SlotCount(spec.rl(), groups->second)) {
     return answer;
   }

@@ -133,7 +133,7 @@ absl::StatusOr<v1::LeaseGroupsResponse> Core::LeaseGroups(const v1::LeaseGroupsR
     named.insert(task.context_id());
     *response.add_tasks() = std::move(task);
   }
-  for (const WorkSet& set : leases_.sets()) {
+  for (const auto& [key, set] : leases_.sets()) {
     if (named.contains(set.context.context_id())) *response.add_contexts() = set.context;
   }
   for (const std::string& address : reward_addresses) response.add_reward_addresses(address);
@@ -173,7 +173,7 @@ absl::StatusOr<v1::SubmitGroupResponse> Core::SubmitGroup(const v1::SubmitGroupR
   if (MemberState* member = members_.Find(request.member_id())) member->last_seen = now;
   const LeaseTable::Item* item = leases_.Find(group.group_id());
   if (item == nullptr) return AnswerRecorded(group);
-  const WorkSet& set = leases_.sets()[static_cast<size_t>(item->set)];
+  const WorkSet& set = leases_.SetOf(*item);
   if (group.run() != set.context.run() || group.stage() != set.context.stage()) {
     return absl::InvalidArgumentError("group.run, group.stage: expected " + set.context.run() + "/" +
                                       set.context.stage() + ", got " + group.run() + "/" + group.stage());
@@ -191,7 +191,7 @@ absl::StatusOr<v1::SubmitGroupResponse> Core::SubmitGroup(const v1::SubmitGroupR
   const bool fails_run = group.state() == v1::GROUP_STATE_DROPPED &&
                          set.context.overlong() == v1::OVERLONG_POLICY_FAIL &&
                          group.drop_reason().starts_with(kOverlongReason);
-  const int32_t step = set.step;
+  const int key = item->set;
   const bool trains = set.context.purpose() == v1::GROUP_PURPOSE_TRAIN;
   leases_.MarkDone(group.group_id());
   if (fails_run) {
@@ -201,7 +201,7 @@ absl::StatusOr<v1::SubmitGroupResponse> Core::SubmitGroup(const v1::SubmitGroupR
     Emit(std::move(record), now);
     if (trains) {
       const RunState& run = *FindRun(group.run());
-      OpenNextWave(run, run.StageIndex(group.stage()), step);
+      OpenNextWave(run, run.StageIndex(group.stage()), key);
     }
   }
   Advance(now);
@@ -227,7 +227,7 @@ void Core::FailStranded(absl::Time now) {
   leases_.NoteWorkers(running ? members_.WorkerIds() : std::vector<std::string>(), now);
   const LeaseTable::Item* item = leases_.LongestStranded();
   if (item == nullptr || now - item->stranded_since < options_.decline_grace) return;
-  const WorkSet& set = leases_.sets()[static_cast<size_t>(item->set)];
+  const WorkSet& set = leases_.SetOf(*item);
   FailRun(run->name(),
           "stage '" + set.context.stage() + "': no rollout worker can do " + DescribeTask(set, item->slot) + ": " +
               item->decline_reason,
@@ -245,7 +245,7 @@ absl::StatusOr<v1::SubmitGroupResponse> Core::Refuse(const v1::Group& group, con
   }
   if (leases_.Refuse(group.group_id(), group.attempt()) >= kMaxRefusals) {
     // The same weights make the same group: to lease it again would go on for ever.
-    const WorkSet& set = leases_.sets()[static_cast<size_t>(item.set)];
+    const WorkSet& set = leases_.SetOf(item);
     const std::string run = set.context.run();
     FailRun(run,
             "stage '" + set.context.stage() + "': " + DescribeTask(set, item.slot) + " was refused " +

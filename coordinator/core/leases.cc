@@ -14,17 +14,32 @@ void LeaseTable::Clear() {
 }
 
 void LeaseTable::Open(WorkSet set, const std::set<int32_t>& recorded) {
-  const int index = static_cast<int>(sets_.size());
+  Insert(next_set_++, std::move(set), recorded);
+}
+
+void LeaseTable::Replace(int key, WorkSet set, const std::set<int32_t>& recorded) {
+  HONE_CHECK(OutstandingIn(key) == 0) << "set " << key << " has groups outstanding";
+  sets_.erase(key);
+  Insert(key, std::move(set), recorded);
+}
+
+void LeaseTable::Insert(int key, WorkSet set, const std::set<int32_t>& recorded) {
   for (int32_t slot = 0; slot < static_cast<int32_t>(set.tasks.size()); ++slot) {
     if (recorded.contains(slot)) continue;
     const uint64_t id = set.tasks[static_cast<size_t>(slot)].group_id();
     Item item;
-    item.set = index;
+    item.set = key;
     item.slot = slot;
     HONE_CHECK(items_.emplace(id, item).second) << "group id " << id << " twice in the open sets";
-    free_[{index, slot}] = id;
+    free_[{key, slot}] = id;
   }
-  sets_.push_back(std::move(set));
+  sets_.emplace(key, std::move(set));
+}
+
+void LeaseTable::CloseExcept(const std::set<int>& keep) {
+  std::erase_if(sets_, [&](const auto& entry) { return !keep.contains(entry.first); });
+  std::erase_if(items_, [&](const auto& entry) { return !keep.contains(entry.second.set); });
+  std::erase_if(free_, [&](const auto& entry) { return !keep.contains(entry.first.first); });
 }
 
 std::vector<v1::GroupTask> LeaseTable::Lease(const std::string& member, int max, size_t max_bytes, absl::Time expiry) {
@@ -36,7 +51,7 @@ std::vector<v1::GroupTask> LeaseTable::Lease(const std::string& member, int max,
       ++it;
       continue;
     }
-    v1::GroupTask task = sets_[static_cast<size_t>(item.set)].tasks[static_cast<size_t>(item.slot)];
+    v1::GroupTask task = sets_.at(item.set).tasks[static_cast<size_t>(item.slot)];
     task.set_attempt(item.attempt + 1);
     bytes += task.ByteSizeLong();
     if (bytes > max_bytes && !tasks.empty()) break;
@@ -137,8 +152,14 @@ void LeaseTable::MarkDone(uint64_t group_id) {
 int LeaseTable::Outstanding(v1::GroupPurpose purpose) const {
   int count = 0;
   for (const auto& [id, item] : items_) {
-    count += sets_[static_cast<size_t>(item.set)].context.purpose() == purpose ? 1 : 0;
+    count += SetOf(item).context.purpose() == purpose ? 1 : 0;
   }
+  return count;
+}
+
+int LeaseTable::OutstandingIn(int set) const {
+  int count = 0;
+  for (const auto& [id, item] : items_) count += item.set == set ? 1 : 0;
   return count;
 }
 

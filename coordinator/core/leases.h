@@ -23,7 +23,7 @@ struct WorkSet {
 class LeaseTable {
  public:
   struct Item {
-    int set = 0;  // index into sets()
+    int set = 0;  // key in sets()
     int32_t slot = 0;
     std::string member;  // "" = free
     absl::Time expiry;
@@ -39,7 +39,13 @@ class LeaseTable {
   void Clear();
   // Opens a set; slots in `recorded` are done already. Group ids must be new to the table.
   void Open(WorkSet set, const std::set<int32_t>& recorded);
-  const std::vector<WorkSet>& sets() const { return sets_; }
+  // Puts a set in the place of the set `key`, whose groups are all done: in the order of leasing, too.
+  void Replace(int key, WorkSet set, const std::set<int32_t>& recorded);
+  // Closes the sets that are not in `keep`, by key, whoever is at work on them.
+  void CloseExcept(const std::set<int>& keep);
+  // By rising key: in the order in which they were opened.
+  const std::map<int, WorkSet>& sets() const { return sets_; }
+  const WorkSet& SetOf(const Item& item) const { return sets_.at(item.set); }
 
   // Leases up to `max` free groups that `member` has not declined, in the order of the sets and slots; each task
   // carries its new attempt number. Together they have at most `max_bytes`, but the first is leased whatever it has.
@@ -68,14 +74,17 @@ class LeaseTable {
 
   // Groups not done yet, leased or free.
   int Outstanding(v1::GroupPurpose purpose) const;
+  int OutstandingIn(int set) const;
   int Outstanding() const { return static_cast<int>(items_.size()); }
   int FreeCount() const { return static_cast<int>(free_.size()); }
   int HeldBy(const std::string& member) const;
 
  private:
   void Free(Item& item, uint64_t group_id);
+  void Insert(int key, WorkSet set, const std::set<int32_t>& recorded);
 
-  std::vector<WorkSet> sets_;
+  int next_set_ = 0;
+  std::map<int, WorkSet> sets_;
   std::map<uint64_t, Item> items_;
   std::map<std::pair<int, int32_t>, uint64_t> free_;  // (set, slot) -> group id
 };

@@ -48,7 +48,10 @@ void RunState::ApplyVersion(const v1::VersionPublished& record, absl::Time time)
   stage.published_step = record.step();
   stage.published_epoch = record.version().learner_epoch();
   stage.published_time = time;
-  stage.train_published[record.step() + 1] = time;
+  const v1::StageSpec& spec = spec_.stages(StageIndex(record.stage()));
+  for (int32_t step = record.step() + 1; step <= record.step() + 1 + Lag(spec); ++step) {
+    if (SamplingStep(spec, step) == record.step()) stage.train_published[step] = time;
+  }
   versions_[record.version().number()] = record.version();
 }
 
@@ -153,6 +156,11 @@ bool RunState::HasEnded() const { return IsFinal(state_); }
 std::string RunState::PublishedHash(int64_t number) const {
   const auto it = versions_.find(number);
   return it == versions_.end() ? "" : it->second.root_hash();
+}
+
+int64_t RunState::PublishedEpoch(int64_t number) const {
+  const auto it = versions_.find(number);
+  return it == versions_.end() ? -1 : it->second.learner_epoch();
 }
 
 absl::Duration RunState::RunningTime(absl::Time now) const {

@@ -103,6 +103,8 @@ class RunState {
   bool HasEnded() const;
   // The hash published for version `number`; "" where none was.
   std::string PublishedHash(int64_t number) const;
+  // The learner epoch that published it last; -1 where none did.
+  int64_t PublishedEpoch(int64_t number) const;
 
   // Time spent in RUNNING. Time in which the coordinator was down does not count: RestartClock says when it came back.
   absl::Duration RunningTime(absl::Time now) const;

@@ -1,5 +1,7 @@
 #include "coordinator/core/stage_plan.h"
 
+#include <algorithm>
+
 namespace hone::coordinator {
 namespace {
 
@@ -39,6 +41,10 @@ bool EvaluationDue(const v1::StageSpec& stage, int32_t step, int32_t last_step) 
   const bool is_end = total > 0 ? step == total : true;
   return periodic->at_end() && (is_end || step == last_step);
 }
+
+int32_t Lag(const v1::StageSpec& stage) { return stage.rl().mode() == v1::RL_MODE_ONE_STEP_OFF ? 1 : 0; }
+
+int32_t SamplingStep(const v1::StageSpec& stage, int32_t step) { return std::max(0, step - 1 - Lag(stage)); }
 
 int32_t ReferenceStep(const v1::StageSpec& stage, int32_t step) {
   const int32_t every = stage.rl().algorithm().reference_refresh_steps();

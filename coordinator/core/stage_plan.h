@@ -23,6 +23,12 @@ const v1::EvaluationSpec* EvaluationOf(const v1::StageSpec& stage);
 // `every_steps` can only be its end.
 bool EvaluationDue(const v1::StageSpec& stage, int32_t step, int32_t last_step);
 
+// By how many steps the weights that sample a step's groups are older than those that it trains (RlMode).
+int32_t Lag(const v1::StageSpec& stage);
+
+// The step whose weights sample the groups of step `step` (from 1 on).
+int32_t SamplingStep(const v1::StageSpec& stage, int32_t step);
+
 // The step whose weights are the reference of an rl stage after `step` steps: 0, or the last that renewed it.
 int32_t ReferenceStep(const v1::StageSpec& stage, int32_t step);
 

@@ -251,6 +251,7 @@ std::string Transcript::Create(const Arguments& arguments) {
       rl.set_group_size(arguments.Int("group", 2));
       rl.add_rewards()->mutable_accuracy();
       if (arguments.Text("overlong", "") == "fail") rl.set_overlong(v1::OVERLONG_POLICY_FAIL);
+      if (arguments.Text("mode", "") == "one_step_off") rl.set_mode(v1::RL_MODE_ONE_STEP_OFF);
       rl.mutable_algorithm()->set_reference_refresh_steps(arguments.Int("refresh", 0));
       if (arguments.Has("waves")) {
         v1::DynamicSamplingSpec& sampling = *rl.mutable_algorithm()->mutable_dynamic_sampling();

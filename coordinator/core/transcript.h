@@ -2,7 +2,7 @@
 //
 //   create RUN stages="zero:rl:2 after:evaluate" prompts=2 group=2 rows=5 [seed=]
 //       [eval_rows=] [eval_every=] [keep_best=1] [from=CHECKPOINT] [every_steps=] [keep_last=]
-//       [budget=SECONDS] [overlong=fail] [prompt_mib=15] [waves=] [fallback=fail] [refresh=STEPS]
+//       [budget=SECONDS] [overlong=fail] [prompt_mib=15] [waves=] [fallback=fail] [refresh=STEPS] [mode=one_step_off]
 //   register worker|learner|reward NAME [keys=a,b]
 //   heartbeat NAME
 //   members

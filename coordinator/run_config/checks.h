@@ -64,10 +64,9 @@ enum class RewardUse { kTraining, kEvaluation };
 absl::Status ResolveRewards(const std::string& path, RewardUse use, int32_t max_new_tokens,
                             google::protobuf::RepeatedPtrField<v1::RewardSpec>* rewards);
 
-// The preset's values and defaults, ranges, and what cannot go together. `rewards` are the stage's, resolved.
-absl::Status ResolveAlgorithm(const std::string& path,
-                              const google::protobuf::RepeatedPtrField<v1::RewardSpec>& rewards,
-                              v1::AlgorithmSpec* algorithm);
+// The stage's algorithm: the preset's values and defaults, ranges, and what cannot go together. Its rewards and its mode
+// are resolved before.
+absl::Status ResolveAlgorithm(const std::string& path, v1::RlStage* rl);
 
 // The stage's kind: everything but its name and origin.
 absl::Status ResolveStageKind(const ResolveContext& context, const std::string& path, v1::StageSpec* stage);

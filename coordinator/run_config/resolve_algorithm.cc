@@ -13,13 +13,17 @@ bool IsWhitening(v1::AdvantageNormalization normalization) {
          normalization == v1::ADVANTAGE_NORMALIZATION_WHITEN_POPULATION;
 }
 
-void SetDefaults(v1::AlgorithmSpec* a) {
+void SetDefaults(v1::RlMode mode, v1::AlgorithmSpec* a) {
   if (!a->has_clip_low()) a->set_clip_low(0.2);
   if (!a->has_clip_high()) a->set_clip_high(a->clip_low());
   if (!a->has_dual_clip()) a->set_dual_clip(0);
   if (!a->has_policy_loss()) a->set_policy_loss(v1::POLICY_LOSS_CLIP);
   if (!a->has_ratio()) a->set_ratio(v1::RATIO_LEVEL_TOKEN);
-  if (!a->has_old_policy()) a->set_old_policy(v1::OLD_POLICY_STEP_START);
+  if (!a->has_old_policy()) {
+    // Samples of older weights: their distance is in the ratio where no correction accounts for it.
+    const bool older = mode == v1::RL_MODE_ONE_STEP_OFF && a->corrections().empty();
+    a->set_old_policy(older ? v1::OLD_POLICY_ROLLOUT : v1::OLD_POLICY_STEP_START);
+  }
   if (!a->has_baseline()) a->set_baseline(v1::ADVANTAGE_BASELINE_GROUP_MEAN);
   if (!a->has_advantage_normalization()) {
     a->set_advantage_normalization(a->baseline() == v1::ADVANTAGE_BASELINE_NONE
@@ -172,25 +176,24 @@ absl::Status ResolveCorrection(const std::string& path, v1::CorrectionSpec* corr
 
 }  // namespace
 
-absl::Status ResolveAlgorithm(const std::string& path,
-                              const google::protobuf::RepeatedPtrField<v1::RewardSpec>& rewards,
-                              v1::AlgorithmSpec* algorithm) {
+absl::Status ResolveAlgorithm(const std::string& path, v1::RlStage* rl) {
+  v1::AlgorithmSpec* algorithm = rl->mutable_algorithm();
   v1::AlgorithmSpec settings = PresetSettings(algorithm->preset());
-  FillPresetComponent(rewards, &settings);
+  FillPresetComponent(rl->rewards(), &settings);
   settings.MergeFrom(*algorithm);
   *algorithm = std::move(settings);
   if (algorithm->policy_loss() == v1::POLICY_LOSS_CISPO_CAP && !algorithm->has_clip_high()) {
     return FieldError(path + ".clip_high", "required with policy_loss: cispo_cap: the ratio's own bound");
   }
   HONE_RETURN_IF_ERROR(ResolveCustom(path, algorithm));
-  SetDefaults(algorithm);
+  SetDefaults(rl->mode(), algorithm);
   HONE_RETURN_IF_ERROR(CheckRanges(path, *algorithm));
   HONE_RETURN_IF_ERROR(CheckAdvantage(path, *algorithm));
   HONE_RETURN_IF_ERROR(CheckPolicyLoss(path, *algorithm));
   HONE_RETURN_IF_ERROR(CheckReference(path, *algorithm));
   if (algorithm->has_dynamic_sampling()) {
     HONE_RETURN_IF_ERROR(
-        ResolveDynamicSampling(path + ".dynamic_sampling", rewards, algorithm->mutable_dynamic_sampling()));
+        ResolveDynamicSampling(path + ".dynamic_sampling", rl->rewards(), algorithm->mutable_dynamic_sampling()));
   }
   for (int i = 0; i < algorithm->corrections_size(); ++i) {
     HONE_RETURN_IF_ERROR(

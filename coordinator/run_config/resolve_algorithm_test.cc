@@ -135,6 +135,19 @@ std::string Error(const std::string& algorithm) {
   return std::string(ResolveRl(algorithm).status().message());
 }
 
+TEST(ResolveAlgorithm, OneStepOffTakesTheSamplingWeightsForTheOldPolicy) {
+  const auto old_policy = [](const std::string& algorithm, const std::string& mode) {
+    const auto rl = ResolveRl(algorithm, "mode: " + mode);
+    EXPECT_TRUE(rl.ok()) << rl.status();
+    return rl->algorithm().old_policy();
+  };
+  EXPECT_EQ(old_policy("", "sync"), v1::OLD_POLICY_STEP_START);
+  EXPECT_EQ(old_policy("", "one_step_off"), v1::OLD_POLICY_ROLLOUT);
+  EXPECT_EQ(old_policy("corrections: [{level: token, mode: truncate, upper: 2}]", "one_step_off"),
+            v1::OLD_POLICY_STEP_START);
+  EXPECT_EQ(old_policy("old_policy: step_start", "one_step_off"), v1::OLD_POLICY_STEP_START);
+}
+
 TEST(ResolveAlgorithm, DynamicSampling) {
   const v1::DynamicSamplingSpec own = Resolved("dynamic_sampling: {}").dynamic_sampling();
   EXPECT_EQ(own.max_waves(), 4);

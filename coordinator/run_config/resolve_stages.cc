@@ -143,6 +143,7 @@ absl::Status ResolveRl(const ResolveContext& context, const std::string& path, v
   if (!rl->has_prompts_per_step()) rl->set_prompts_per_step(32);
   if (!rl->has_group_size()) rl->set_group_size(8);
   if (!rl->has_minibatches()) rl->set_minibatches(1);
+  if (!rl->has_mode()) rl->set_mode(v1::RL_MODE_SYNC);
   constexpr int kMaxPrompts = 1 << 16;
   constexpr int kMaxGroup = 4096;
   HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".steps", rl->steps(), 1));
@@ -161,7 +162,7 @@ absl::Status ResolveRl(const ResolveContext& context, const std::string& path, v
   }
   if (!rl->has_overlong()) rl->set_overlong(v1::OVERLONG_POLICY_DROP);
   HONE_RETURN_IF_ERROR(ResolveSampling(path + ".sampling", SamplingUse::kTraining, rl->mutable_sampling()));
-  HONE_RETURN_IF_ERROR(ResolveAlgorithm(path + ".algorithm", rl->rewards(), rl->mutable_algorithm()));
+  HONE_RETURN_IF_ERROR(ResolveAlgorithm(path + ".algorithm", rl));
   if (rl->group_size() == 1 && rl->algorithm().baseline() != v1::ADVANTAGE_BASELINE_NONE) {
     return FieldError(path + ".group_size",
                       "expected at least 2, got 1: a sample is compared with the others of its group (or give "

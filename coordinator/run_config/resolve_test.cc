@@ -96,6 +96,7 @@ stages:
       prompts_per_step: 32
       group_size: 8
       minibatches: 1
+      mode: sync
       overlong: drop
       sampling: &sampling {temperature: 1, top_k: 0, top_p: 1, min_p: 0, max_new_tokens: 256, min_new_tokens: 0}
       rewards: &rewards

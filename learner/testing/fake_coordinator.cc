@@ -103,9 +103,14 @@ grpc::Status FakeCoordinator::AwaitRelease(grpc::ServerContext*, const v1::Await
   return grpc::Status::OK;
 }
 
+int32_t FakeCoordinator::SamplingStep(int32_t step) const {
+  const bool behind = work_.spec().stages(0).rl().mode() == v1::RL_MODE_ONE_STEP_OFF;
+  return std::max(0, step - (behind ? 2 : 1));
+}
+
 absl::StatusOr<std::vector<v1::Group>> FakeCoordinator::MakeGroups(int32_t step, const std::string& root_hash,
                                                                    const std::string& address) {
-  const int64_t version = work_.first_version() + step - 1;
+  const int64_t version = work_.first_version() + SamplingStep(step);
   const WeightReceiver::Request request = {
       .address = address, .run = work_.run(), .version = version, .root_hash = root_hash, .timeout = absl::Seconds(30)};
   HONE_ASSIGN_OR_RETURN(const auto snapshot, receiver_.Receive(request));
@@ -131,7 +136,7 @@ grpc::Status FakeCoordinator::FetchBatch(grpc::ServerContext*, const v1::FetchBa
     if (grpc::Status status = CheckEpoch(*request); !status.ok()) return status;
     record_.calls.push_back(absl::StrCat("fetch ", request->step()));
     first.set_directive(on_fetch_batch ? on_fetch_batch(request->step()) : v1::DIRECTIVE_CONTINUE);
-    const auto published = record_.published.find(request->step() - 1);
+    const auto published = record_.published.find(SamplingStep(request->step()));
     if (published == record_.published.end()) {
       return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, "the version of the step before was not published");
     }

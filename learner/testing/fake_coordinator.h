@@ -64,6 +64,8 @@ class FakeCoordinator final : public v1::CoordinatorService::Service {
 
   template <typename Request>
   grpc::Status CheckEpoch(const Request& request) const;  // mutex_ held
+  // The step whose weights sample the groups of `step`.
+  int32_t SamplingStep(int32_t step) const;
   absl::StatusOr<std::vector<v1::Group>> MakeGroups(int32_t step, const std::string& root_hash,
                                                     const std::string& address);
 
