@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/subprocess.h"
 #include "hone/v1/coordinator.pb.h"
+#include "learner/checkpoint_writer.h"
 #include "learner/testing/tiny_world.h"
 
 namespace hone::learner {
@@ -43,16 +44,16 @@ class CheckpointTest : public testing::Test {
               .journal_position = int64_t{1} << 40,
               .root_hash = model::RootHash(config_, masters_)};
   }
-  absl::StatusOr<std::string> Write(int64_t epoch = 7) {
-    return WriteCheckpoint({.learner_epoch = epoch,
-                            .state = &state_,
-                            .config = &config_,
-                            .files = &files_,
-                            .masters = &masters_,
-                            .first_moment = &first_,
-                            .second_moment = &second_},
-                           folder_);
+  CheckpointSource Source(int64_t epoch = 7) const {
+    return {.learner_epoch = epoch,
+            .state = &state_,
+            .config = &config_,
+            .files = &files_,
+            .masters = &masters_,
+            .first_moment = &first_,
+            .second_moment = &second_};
   }
+  absl::StatusOr<std::string> Write(int64_t epoch = 7) { return WriteCheckpoint(Source(epoch), folder_); }
 
   std::string folder_;
   model::ModelConfig config_;
@@ -63,6 +64,35 @@ class CheckpointTest : public testing::Test {
 
 bool Equal(const model::FlatTensor& a, const model::FlatTensor& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+TEST_F(CheckpointTest, TheWriterWritesWhatWasThereWhenItBegan) {
+  const model::FlatTensor previous = model::RandomParameters(config_, 4);
+  state_.previous_root_hash = std::string(64, 'e');
+  CheckpointSource source = Source();
+  source.previous = &previous;
+  CheckpointWriter writer;
+  EXPECT_FALSE(writer.pending());
+  for (const int32_t step : {20, 40}) {
+    state_.step = step;
+    state_.root_hash = model::RootHash(config_, masters_);
+    const float first = masters_.data()[0];
+    writer.Begin(source, folder_);
+    masters_.data()[0] = first + 1;
+    state_.step = 99;
+    EXPECT_TRUE(writer.pending());
+    const auto path = writer.Wait();
+    ASSERT_TRUE(path.ok()) << path.status();
+    EXPECT_FALSE(writer.pending());
+    const auto loaded = LoadCheckpoint(*path, CheckpointParts::kAll);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_EQ(loaded->state.step, step);
+    EXPECT_EQ(loaded->model.masters.data()[0], first);
+    EXPECT_TRUE(Equal(loaded->second_moment, second_));
+    EXPECT_TRUE(Equal(loaded->previous, previous));
+  }
+  writer.Begin(source, "/dev/null/folder");
+  EXPECT_FALSE(writer.Wait().ok());
 }
 
 TEST_F(CheckpointTest, ComesBackBitForBit) {

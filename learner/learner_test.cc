@@ -207,6 +207,27 @@ TEST_F(LearnerTest, OneStepOffTrainsOnSamplesOfTheVersionBefore) {
   EXPECT_EQ(record.metrics.at(3).at("rollout/compared_tokens"), 0) << "what other weights sampled is not compared";
 }
 
+TEST_F(LearnerTest, AsynchronousCheckpointsAreTheSame) {
+  std::vector<std::string> hashes;
+  for (const bool asynchronous : {false, true}) {
+    const std::string folder = FreshFolder(absl::StrCat("asynchronous-", asynchronous));
+    v1::RunSpec spec = TinyRun(folder, "rl", 6);
+    spec.mutable_checkpoints()->set_asynchronous(asynchronous);
+    const FakeCoordinator::Record record = RunUndisturbed(MakeWork(folder, spec));
+    ExpectDone(record, 6);
+    for (const int32_t step : {4, 6}) {
+      const auto checkpoint = LoadCheckpoint(record.checkpoints.at(step), CheckpointParts::kAll);
+      ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+      EXPECT_EQ(checkpoint->state.root_hash, record.published.at(step)) << step;
+      EXPECT_EQ(checkpoint->state.journal_position, 1000 * step) << "of its own step, though training has gone on";
+      hashes.push_back(model::RootHash(checkpoint->model.config, checkpoint->first_moment));
+    }
+  }
+  EXPECT_EQ(hashes[0], hashes[2]);
+  EXPECT_EQ(hashes[1], hashes[3]);
+  EXPECT_NE(hashes[0], hashes[1]);
+}
+
 TEST_F(LearnerTest, TheReferenceIsRenewed) {
   std::map<int32_t, std::string> ends;
   for (const int32_t refresh : {0, 3, 100}) {
@@ -236,7 +257,7 @@ TEST_F(LearnerTest, TheReferenceIsRenewed) {
 
 // Learners are abandoned at random moments; the last one's weights are those of a learner that nobody disturbed.
 TEST_F(LearnerTest, ResumedRunsEndWithTheSameWeights) {
-  for (const std::string kind : {"pretrain", "rl", "rl-refresh", "rl-behind", "rl-behind-bf16"}) {
+  for (const std::string kind : {"pretrain", "rl", "rl-refresh", "rl-behind", "rl-behind-bf16", "rl-behind-async"}) {
     const std::string folder = FreshFolder(absl::StrCat("resume-", kind));
     v1::RunSpec spec = TinyRun(folder, kind.substr(0, kind.find('-')), 9);
     if (kind == "rl-refresh") {
@@ -245,6 +266,7 @@ TEST_F(LearnerTest, ResumedRunsEndWithTheSameWeights) {
       spec.mutable_checkpoints()->set_every_steps(1);
     }
     if (kind.starts_with("rl-behind")) spec.mutable_stages(0)->mutable_rl()->set_mode(v1::RL_MODE_ONE_STEP_OFF);
+    if (kind.ends_with("async")) spec.mutable_checkpoints()->set_asynchronous(true);
     if (kind.ends_with("bf16")) spec.mutable_numerics()->set_dtype(v1::DTYPE_BF16);
     const v1::LearnerWork work = MakeWork(folder, spec);
     const FakeCoordinator::Record undisturbed = RunUndisturbed(work);

@@ -61,6 +61,7 @@ LearnerMemory PlanLearnerMemory(const v1::RunSpec& spec, const v1::StageSpec& st
   memory.compute_weights = model::PlanComputeWeights(config, dtype, /*for_training=*/true).total();
   memory.gradients = memory.masters;
   memory.moments = 2 * memory.masters;
+  if (spec.checkpoints().asynchronous()) memory.checkpoint = memory.masters + memory.moments;
   const Load load = supervised ? SupervisedLoad(stage.has_pretrain() ? stage.pretrain() : stage.sft(), config)
                                : RlLoad(stage.rl(), config);
   const TrainingBatch kept = LargestMicroBatch(load, config);

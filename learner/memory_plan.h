@@ -22,11 +22,12 @@ struct LearnerMemory {
   int64_t moments = 0;
   int64_t reference = 0;    // weights and activations of the reference model; 0 where the stage holds none
   int64_t published = 0;    // versions as they are sent: those that samplers may need, and the next while it is made
+  int64_t checkpoint = 0;   // the copy that an asynchronous checkpoint is written from
   int64_t activations = 0;  // of the largest micro-batch, with everything that a pass over it works in
   int64_t scratch = 0;      // of the kernels
   int64_t micro_batch_tokens = 0;
   int64_t total() const {
-    return masters + compute_weights + gradients + moments + reference + published + activations + scratch;
+    return masters + compute_weights + gradients + moments + reference + published + checkpoint + activations + scratch;
   }
 };
 

@@ -45,7 +45,9 @@ absl::StatusOr<Flow> StageDriver::Begin(int32_t step) {
   if (!plan_.publish_every_step && !EvaluationMayBeDue(step)) return Flow::kContinue;
   HONE_RETURN_IF_ERROR(session_->PublishPrevious(*policy_));
   HONE_ASSIGN_OR_RETURN(const bool evaluation_due, session_->Publish(*policy_, step));
-  if (CheckpointWanted(step)) HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, step));
+  if (CheckpointWanted(step)) {
+    HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, step, WorkSession::Urgency::kMayLag));
+  }
   if (!evaluation_due || plan_.publish_every_step) return Flow::kContinue;
   return session_->client().AwaitRelease(session_->work(), session_->version(step));
 }
@@ -53,6 +55,7 @@ absl::StatusOr<Flow> StageDriver::Begin(int32_t step) {
 absl::StatusOr<Flow> StageDriver::AfterStep(int32_t step, std::map<std::string, double> metrics) {
   const bool last = step == plan_.total_steps;
   bool evaluation_due = false;
+  HONE_RETURN_IF_ERROR(session_->TakeUpCheckpoint());
   if (!last && (plan_.publish_every_step || EvaluationMayBeDue(step))) {
     HONE_ASSIGN_OR_RETURN(evaluation_due, session_->Publish(*policy_, step));
   }
@@ -61,7 +64,9 @@ absl::StatusOr<Flow> StageDriver::AfterStep(int32_t step, std::map<std::string, 
   HONE_ASSIGN_OR_RETURN(const Flow flow,
                         session_->client().ReportStep(session_->work(), step, plan_.total_steps, metrics));
   if (flow != Flow::kContinue || last) return flow;
-  if (CheckpointWanted(step)) HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, step));
+  if (CheckpointWanted(step)) {
+    HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, step, WorkSession::Urgency::kMayLag));
+  }
   if (!evaluation_due || plan_.publish_every_step) return Flow::kContinue;
   return session_->client().AwaitRelease(session_->work(), session_->version(step));
 }
@@ -72,11 +77,11 @@ absl::Status StageDriver::End(Flow flow, int32_t steps) {
     return absl::OkStatus();
   }
   if (flow == Flow::kStop) {
-    HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, steps));
+    HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, steps, WorkSession::Urgency::kNow));
     return session_->Finish(v1::WORK_OUTCOME_STOPPED, steps);
   }
   HONE_ASSIGN_OR_RETURN(const bool evaluation_due, session_->Publish(*policy_, steps));
-  HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, steps));
+  HONE_RETURN_IF_ERROR(session_->WriteCheckpoint(*policy_, steps, WorkSession::Urgency::kNow));
   if (evaluation_due) {
     HONE_ASSIGN_OR_RETURN(const Flow released,
                           session_->client().AwaitRelease(session_->work(), session_->version(steps)));

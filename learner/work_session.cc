@@ -203,57 +203,74 @@ absl::Status WorkSession::PublishPrevious(const Policy& policy) {
   return Announce(std::move(snapshot), step).status();
 }
 
-absl::Status WorkSession::WriteCheckpoint(const Policy& policy, int32_t step) {
-  if (checkpoint_step_ == step) return absl::OkStatus();
+absl::Status WorkSession::WriteCheckpoint(const Policy& policy, int32_t step, Urgency urgency) {
   const absl::Time start = absl::Now();
+  HONE_RETURN_IF_ERROR(AwaitCheckpoint());
+  if (checkpoint_step_ == step) return absl::OkStatus();
   const std::shared_ptr<const WeightSnapshot> before = SnapshotBefore(step);
   model::FlatTensor previous;
   if (before != nullptr) {
     HONE_ASSIGN_OR_RETURN(previous, ValuesOf(kernels(), policy.config(), *before));
   }
-  const CheckpointState state = {.run = work_.run(),
-                                 .stage = stage().name(),
-                                 .spec_hash = spec_hash_,
-                                 .version = version(step),
-                                 .parent_version = step == 0 ? work_.parent_version() : version(step) - 1,
-                                 .step = step,
-                                 .optimizer_updates = policy.optimizer().updates(),
-                                 .optimizer_skipped = policy.optimizer().skipped(),
-                                 .journal_position = journal_position_,
-                                 .root_hash = RootHashOf(policy.config(), policy.masters(), step),
-                                 .inputs = inputs_,
-                                 .previous_root_hash = before == nullptr ? "" : before->version().root_hash};
+  being_written_ = {.run = work_.run(),
+                    .stage = stage().name(),
+                    .spec_hash = spec_hash_,
+                    .version = version(step),
+                    .parent_version = step == 0 ? work_.parent_version() : version(step) - 1,
+                    .step = step,
+                    .optimizer_updates = policy.optimizer().updates(),
+                    .optimizer_skipped = policy.optimizer().skipped(),
+                    .journal_position = journal_position_,
+                    .root_hash = RootHashOf(policy.config(), policy.masters(), step),
+                    .inputs = inputs_,
+                    .previous_root_hash = before == nullptr ? "" : before->version().root_hash};
+  const CheckpointSource source = {.learner_epoch = services_.client->epoch(),
+                                   .state = &being_written_,
+                                   .config = &policy.config(),
+                                   .files = &policy.files(),
+                                   .masters = &policy.masters(),
+                                   .first_moment = &policy.optimizer().first_moment(),
+                                   .second_moment = &policy.optimizer().second_moment(),
+                                   .previous = before == nullptr ? nullptr : &previous};
   const std::string folder = CheckpointFolder();
   HONE_RETURN_IF_ERROR(CreateDirectories(folder));
-  HONE_ASSIGN_OR_RETURN(checkpoint_path_,
-                        learner::WriteCheckpoint({.learner_epoch = services_.client->epoch(),
-                                                  .state = &state,
-                                                  .config = &policy.config(),
-                                                  .files = &policy.files(),
-                                                  .masters = &policy.masters(),
-                                                  .first_moment = &policy.optimizer().first_moment(),
-                                                  .second_moment = &policy.optimizer().second_moment(),
-                                                  .previous = before == nullptr ? nullptr : &previous},
-                                                 folder));
   checkpoint_step_ = step;
-  checkpoint_hash_ = state.root_hash;
-  HONE_ASSIGN_OR_RETURN(
-      const std::vector<std::string> obsolete,
-      services_.client->ReportCheckpoint(work_, step, checkpoint_path_, state.root_hash, journal_position_));
+  if (urgency == Urgency::kMayLag && work_.spec().checkpoints().asynchronous()) {
+    writer_.Begin(source, folder);
+    checkpoint_seconds_ += SecondsSince(start);
+    return absl::OkStatus();
+  }
+  const absl::Status written = ReportCheckpoint(learner::WriteCheckpoint(source, folder));
+  checkpoint_seconds_ += SecondsSince(start);
+  return written;
+}
+
+absl::Status WorkSession::AwaitCheckpoint() {
+  return writer_.pending() ? ReportCheckpoint(writer_.Wait()) : absl::OkStatus();
+}
+
+absl::Status WorkSession::TakeUpCheckpoint() { return writer_.ended() ? AwaitCheckpoint() : absl::OkStatus(); }
+
+absl::Status WorkSession::ReportCheckpoint(absl::StatusOr<std::string> written) {
+  HONE_ASSIGN_OR_RETURN(checkpoint_path_, std::move(written));
+  checkpoint_hash_ = being_written_.root_hash;
+  HONE_ASSIGN_OR_RETURN(const std::vector<std::string> obsolete,
+                        services_.client->ReportCheckpoint(work_, being_written_.step, checkpoint_path_,
+                                                           checkpoint_hash_, being_written_.journal_position));
   for (const std::string& path : obsolete) {
     // Only what this stage wrote: a path from elsewhere is never removed on another process's word.
-    if (!IsCheckpointOf(folder, path)) {
-      HONE_WARNING << "not removing '" << path << "': it is no checkpoint of " << folder;
+    if (!IsCheckpointOf(CheckpointFolder(), path)) {
+      HONE_WARNING << "not removing '" << path << "': it is no checkpoint of " << CheckpointFolder();
     } else if (const absl::Status removed = RemoveCheckpoint(path, services_.client->epoch()); !removed.ok()) {
       HONE_WARNING << "obsolete checkpoint " << path << ": " << removed.ToString();
     }
   }
-  checkpoint_seconds_ += SecondsSince(start);
   return absl::OkStatus();
 }
 
 absl::Status WorkSession::Finish(v1::WorkOutcome outcome, int32_t steps) {
   HONE_CHECK_EQ(checkpoint_step_, steps);
+  HONE_CHECK(!writer_.pending());
   return services_.client->FinishWork(
       work_, {.outcome = outcome, .path = checkpoint_path_, .root_hash = checkpoint_hash_, .steps = steps});
 }

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "hone/v1/coordinator.pb.h"
 #include "learner/checkpoint.h"
+#include "learner/checkpoint_writer.h"
 #include "learner/coordinator_client.h"
 #include "learner/policy.h"
 #include "weight_sync/weight_channel.h"
@@ -69,9 +70,13 @@ class WorkSession {
   // Position in the journal that later checkpoints name.
   void set_journal_position(int64_t position) { journal_position_ = position; }
   // Writes, reports, and removes folders that the coordinator no longer needs. Does nothing where the newest is of this
-  // step.
-  absl::Status WriteCheckpoint(const Policy& policy, int32_t step);
-  // Ends the work with the newest checkpoint, which must be of step `steps`.
+  // step. With kMayLag and checkpoints.asynchronous it returns once the state is copied: what is left is done by the next
+  // call, or by TakeUpCheckpoint.
+  enum class Urgency { kNow, kMayLag };
+  absl::Status WriteCheckpoint(const Policy& policy, int32_t step, Urgency urgency);
+  // Reports a checkpoint that was written in the meantime; its error where that failed.
+  absl::Status TakeUpCheckpoint();
+  // Ends the work with the newest checkpoint, which must be of step `steps` and written.
   absl::Status Finish(v1::WorkOutcome outcome, int32_t steps);
   // Seconds spent in Publish and WriteCheckpoint since the last call, as metrics.
   void TakeTimes(std::map<std::string, double>* metrics);
@@ -81,6 +86,10 @@ class WorkSession {
   absl::StatusOr<bool> Announce(std::shared_ptr<const WeightSnapshot> snapshot, int32_t step);
   // The published weights of the step before `step` where samplers may still need them; null where they do not.
   std::shared_ptr<const WeightSnapshot> SnapshotBefore(int32_t step) const;
+  // Waits for the checkpoint that is being written, if there is one, and does what follows a written one.
+  absl::Status AwaitCheckpoint();
+  // What follows the writing of being_written_.
+  absl::Status ReportCheckpoint(absl::StatusOr<std::string> written);
   std::string CheckpointFolder() const;
   // The checkpoint at `path`, which must be of this run's and stage's step `step`.
   absl::StatusOr<Checkpoint> LoadOwn(const std::string& path, int32_t step, CheckpointParts parts) const;
@@ -98,7 +107,9 @@ class WorkSession {
   std::map<std::string, std::string> earlier_inputs_;  // those of the checkpoint that was resumed from
   int32_t hashed_step_ = -1;                           // of root_hash_
   std::string root_hash_;
-  int32_t checkpoint_step_ = -1;
+  CheckpointWriter writer_;
+  CheckpointState being_written_;  // the newest that was begun
+  int32_t checkpoint_step_ = -1;   // of the newest that is written or being written
   std::string checkpoint_path_, checkpoint_hash_;
   double publish_seconds_ = 0, checkpoint_seconds_ = 0;
 };

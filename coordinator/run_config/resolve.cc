@@ -239,6 +239,7 @@ absl::Status ResolveRest(v1::RunSpec* spec) {
   if (!checkpoints->has_every_steps()) checkpoints->set_every_steps(20);
   HONE_RETURN_IF_ERROR(CheckAtLeast("checkpoints.every_steps", checkpoints->every_steps(), 1));
   if (!checkpoints->has_keep_last()) checkpoints->set_keep_last(2);
+  if (!checkpoints->has_asynchronous()) checkpoints->set_asynchronous(false);
   // One at least: resuming needs it.
   return CheckAtLeast("checkpoints.keep_last", checkpoints->keep_last(), 1);
 }

@@ -127,7 +127,7 @@ stages:
     from: zero
     export: {path: runs/tiny/export/out, dtype: fp32}
 numerics: {dtype: fp32}
-checkpoints: {every_steps: 20, keep_last: 2}
+checkpoints: {every_steps: 20, keep_last: 2, asynchronous: false}
 )",
                                      "expected.yaml");
   ASSERT_TRUE(expected.ok()) << expected.status();
