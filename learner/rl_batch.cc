@@ -73,6 +73,30 @@ absl::Status MakeSample(const v1::Group& group, const v1::Trajectory& trajectory
   return absl::OkStatus();
 }
 
+// The rewards of a scored sample's steps; tokens are counted among the sequence's targets.
+std::vector<StepReward> StepsOf(const v1::Trajectory& trajectory, int32_t prompt_tokens, const RlOptions& options,
+                                const TrainingSequence& sequence) {
+  std::vector<StepReward> steps;
+  const std::vector<int32_t>& targets = sequence.targets;
+  if (targets.empty()) return steps;
+  double outcome = 0;
+  for (const v1::RewardComponent& component : trajectory.verdict().components()) {
+    if (component.weight() == 0) continue;
+    if (!options.step_components.contains(component.name())) {
+      outcome += component.weight() * component.value();
+      continue;
+    }
+    for (const v1::StepScore& step : component.steps()) {
+      // The last target that is no later than the step's last token.
+      const auto behind = std::upper_bound(targets.begin(), targets.end(), prompt_tokens + step.last_token());
+      steps.push_back(
+          {.token = std::max<ptrdiff_t>(behind - targets.begin() - 1, 0), .reward = component.weight() * step.value()});
+    }
+  }
+  if (options.outcome_step) steps.push_back({.token = std::ssize(targets) - 1, .reward = outcome});
+  return steps;
+}
+
 absl::Status AddGroup(const v1::Group& group, const RlOptions& options, const Limits& limits, RlBatch* batch) {
   HONE_RETURN_IF_ERROR(CheckTokens(group.prompt_tokens(), limits.vocab_size));
   std::vector<std::optional<double>> rewards;
@@ -100,6 +124,9 @@ absl::Status AddGroup(const v1::Group& group, const RlOptions& options, const Li
     const std::optional<double>& reward = rewards[static_cast<size_t>(i)];
     if (IsScored(reward)) sample.reward = reward;
     batch->excluded += !sample.reward.has_value();
+    if (options.process && sample.reward.has_value()) {
+      sample.steps = StepsOf(trajectory, group.prompt_tokens_size(), options, sequence);
+    }
     sample.in_loss = sample.reward.has_value() && !cut_off && !empty;
     sample.group = batch->group_count;
     sequence.group = batch->group_count;

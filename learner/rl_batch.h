@@ -20,6 +20,7 @@ namespace hone::learner {
 struct RlSample {
   std::vector<float> rollout_logprobs;  // one per target
   std::optional<double> reward;         // nullopt: unscorable, or not finite
+  std::vector<StepReward> steps;        // with process supervision
   bool in_loss = false;                 // scored, not masked, at least one sampled token
   bool on_policy = false;               // sampled by the version under training, whole
   int32_t group = 0;                    // place in the batch

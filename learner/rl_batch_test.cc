@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <utility>
 
 #include "hone/v1/run.pb.h"
 #include "hone/v1/trajectory.pb.h"
@@ -46,6 +47,59 @@ v1::Group MakeGroup(uint64_t id) {
 
 absl::StatusOr<RlBatch> Build(const std::vector<v1::Group>& groups, const RlOptions& options = {}) {
   return BuildRlBatch(groups, options, kVersion, /*vocab_size=*/100, /*max_positions=*/16);
+}
+
+TEST(RlBatch, StepsAndStaleness) {
+  v1::Group group = MakeGroup(1);
+  v1::Trajectory* trajectory = AddTrajectory(&group, {10, 11, 12, 13}, 9);
+  // A forced token in the middle is no target.
+  trajectory->mutable_sources(0)->set_count(1);
+  for (const auto& [source, count] : {std::pair(v1::TOKEN_SOURCE_FORCED, 1), std::pair(v1::TOKEN_SOURCE_SAMPLED, 2)}) {
+    v1::SourceRun* run = trajectory->add_sources();
+    run->set_source(source);
+    run->set_count(count);
+  }
+  trajectory->mutable_segments(0)->set_count(1);
+  trajectory->mutable_segments(0)->set_version(kVersion - 2);
+  v1::VersionSegment* rest = trajectory->add_segments();
+  rest->set_version(kVersion);
+  rest->set_count(3);
+  const auto add = [&](const char* name, double weight, double value) {
+    v1::RewardComponent* component = trajectory->mutable_verdict()->add_components();
+    component->set_name(name);
+    component->set_weight(weight);
+    component->set_value(value);
+    return component;
+  };
+  v1::RewardComponent* judge = add("arithmetic", 2, 0.5);
+  for (const int32_t last_token : {1, 2}) {
+    v1::StepScore* step = judge->add_steps();
+    step->set_last_token(last_token);
+    step->set_value(last_token == 1 ? 1 : 0);
+  }
+  add("accuracy", 3, 1);
+  add("length", 0, 50);
+  RlOptions options;
+  options.process = true;
+  options.step_components = {"arithmetic"};
+  options.outcome_step = true;
+  const auto batch = Build({group}, options);
+  ASSERT_TRUE(batch.ok()) << batch.status();
+  ASSERT_EQ(batch->sequences[0].targets.size(), 3u);
+  const std::vector<StepReward>& steps = batch->samples[0].steps;
+  ASSERT_EQ(steps.size(), 3u);
+  EXPECT_EQ(steps[0].token, 0) << "it ends in the forced token, behind the first target";
+  EXPECT_EQ(steps[0].reward, 2);
+  EXPECT_EQ(steps[1].token, 1);
+  EXPECT_EQ(steps[1].reward, 0);
+  EXPECT_EQ(steps[2].token, 2);
+  EXPECT_EQ(steps[2].reward, 3);
+  EXPECT_EQ(batch->staleness_max, 2);
+  EXPECT_EQ(batch->staleness, 2);
+  EXPECT_EQ(batch->tokens, 4);
+  EXPECT_FALSE(batch->samples[0].on_policy);
+  options.outcome_step = false;
+  EXPECT_EQ(Build({group}, options)->samples[0].steps.size(), 2u);
 }
 
 TEST(RlBatch, SequencesAndAdvantages) {

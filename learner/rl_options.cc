@@ -151,6 +151,15 @@ absl::StatusOr<RlOptions> MakeRlOptions(const v1::RlStage& stage) {
   if (algorithm.has_advantage_epsilon()) options.advantage.epsilon = algorithm.advantage_epsilon();
   options.discount = algorithm.has_discount() ? algorithm.discount() : 1;
   options.rollout_is_old_policy = algorithm.old_policy() == v1::OLD_POLICY_ROLLOUT;
+  options.process = algorithm.supervision() == v1::SUPERVISION_PROCESS;
+  for (const v1::RewardSpec& reward : stage.rewards()) {
+    if (reward.weight() == 0) continue;
+    if (reward.has_arithmetic()) {
+      options.step_components.insert(reward.name());
+    } else {
+      options.outcome_step = true;
+    }
+  }
   options.mask_truncated = algorithm.mask_truncated();
   options.reference_refresh_steps = algorithm.reference_refresh_steps();
   options.minibatches = stage.has_minibatches() ? stage.minibatches() : 1;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
+#include <string>
 
 #include "base/status.h"
 #include "learner/algorithms/estimator.h"
@@ -17,7 +19,10 @@ struct RlOptions {
   Objective objective;
   AdvantageOptions advantage;
   double discount = 1;
-  bool rollout_is_old_policy = false;  // ratios are to the weights that sampled, not to those at the step's start
+  bool process = false;                   // advantages are made from the rewards of steps
+  std::set<std::string> step_components;  // that judge steps; what the others add up to is one more, at the end
+  bool outcome_step = false;              // there are others
+  bool rollout_is_old_policy = false;     // ratios are to the weights that sampled, not to those at the step's start
   bool mask_truncated = false;
   int32_t reference_refresh_steps = 0;  // 0: the reference stays the stage's start
   int minibatches = 1;

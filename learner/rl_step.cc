@@ -106,15 +106,17 @@ std::vector<std::vector<double>> AdvantagesOf(const RlBatch& batch, const RlOpti
     OutcomeSample outcome{.group = sample.group,
                           .reward = sample.reward,
                           .in_loss = sample.in_loss,
-                          .tokens = static_cast<int64_t>(batch.sequences[i].targets.size())};
+                          .tokens = static_cast<int64_t>(batch.sequences[i].targets.size()),
+                          .steps = sample.steps};
     if (!kl.empty()) {
       for (const double value : kl[i]) outcome.penalties.push_back(options.objective.kl_coefficient * value);
     }
     outcomes.push_back(std::move(outcome));
   }
-  return EstimateAdvantages(
-      outcomes,
-      {.advantage = options.advantage, .kl_placement = options.objective.kl_placement, .discount = options.discount});
+  return EstimateAdvantages(outcomes, {.advantage = options.advantage,
+                                       .kl_placement = options.objective.kl_placement,
+                                       .discount = options.discount,
+                                       .process = options.process});
 }
 
 // Sums over one step.

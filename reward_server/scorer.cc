@@ -13,6 +13,7 @@
 #include "base/pattern.h"
 #include "hone/v1/reward.pb.h"
 #include "reward_server/rules/accuracy.h"
+#include "reward_server/rules/arithmetic.h"
 #include "reward_server/rules/format.h"
 #include "reward_server/rules/language.h"
 #include "reward_server/rules/overlong.h"
@@ -110,6 +111,12 @@ absl::StatusOr<ScoreFunction> MakeOverlong(const v1::OverlongReward& spec) {
   return [rule](const v1::Completion& completion) { return ScoreOverlong(rule, completion.token_count()); };
 }
 
+ScoreFunction MakeArithmetic(const v1::ArithmeticReward& spec) {
+  const std::map<std::string, std::string> words(spec.words().begin(), spec.words().end());
+  const auto rule = std::make_shared<const ArithmeticRule>(words, spec.modulus());
+  return [rule](const v1::Completion& completion) { return rule->Score(completion.text()); };
+}
+
 absl::StatusOr<Component> MakeComponent(const v1::RewardSpec& spec, const v1::ScoreGroupRequest& request) {
   Component component;
   component.weight = spec.has_weight() ? spec.weight() : 1;
@@ -138,8 +145,12 @@ absl::StatusOr<Component> MakeComponent(const v1::RewardSpec& spec, const v1::Sc
       HONE_ASSIGN_OR_RETURN(component.score, MakeOverlong(spec.overlong()));
       break;
     }
+    case v1::RewardSpec::kArithmetic:
+      component.name = "arithmetic";
+      component.score = MakeArithmetic(spec.arithmetic());
+      break;
     case v1::RewardSpec::KIND_NOT_SET:
-      return absl::InvalidArgumentError("expected one of accuracy, format, language, length, overlong");
+      return absl::InvalidArgumentError("expected one of accuracy, format, language, length, overlong, arithmetic");
   }
   if (spec.has_name()) component.name = spec.name();
   return component;
@@ -175,6 +186,11 @@ void Judge(const std::vector<Component>& components, const v1::Completion& compl
     out->set_value(score.value);
     out->set_weight(component.weight);
     out->set_reason(score.reason);
+    for (const StepValue& step : score.steps) {
+      v1::StepScore* judged = out->add_steps();
+      judged->set_end_byte(static_cast<int32_t>(step.end));
+      judged->set_value(step.value);
+    }
     if (component.weight == 0) continue;
     unscorable = unscorable || !score.scored;
     reward += component.weight * score.value;

@@ -152,6 +152,9 @@ void Finisher::Finish(GeneratedGroup generated) {
     std::string why;
     const Scoring scoring =
         group.state() == v1::GROUP_STATE_COMPLETE ? Score(*generated.context, &group, &why) : Scoring::kDone;
+    for (v1::Trajectory& trajectory : *group.mutable_trajectories()) {
+      PlaceSteps(*generated.text->tokenizer, &trajectory);
+    }
     if (scoring == Scoring::kShutDown) return;
     if (scoring == Scoring::kOutOfReach) {
       HONE_ERROR << "group " << group.group_id() << " is declined, other workers may have it scored: " << why;

@@ -113,6 +113,25 @@ v1::Trajectory MakeTrajectory(const engine::SampledCompletion& completion, int s
   return trajectory;
 }
 
+void PlaceSteps(const model::Tokenizer& tokenizer, v1::Trajectory* trajectory) {
+  std::vector<int64_t> ends;  // of each token's text
+  for (v1::RewardComponent& component : *trajectory->mutable_verdict()->mutable_components()) {
+    if (component.steps().empty()) continue;
+    if (ends.empty()) {
+      model::StreamDecoder decoder(&tokenizer);
+      int64_t size = 0;
+      for (const int32_t token : trajectory->tokens()) {
+        size += std::ssize(decoder.Push(token));
+        ends.push_back(size);
+      }
+    }
+    for (v1::StepScore& step : *component.mutable_steps()) {
+      const auto last = std::lower_bound(ends.begin(), ends.end(), step.end_byte());
+      step.set_last_token(static_cast<int32_t>(std::min<ptrdiff_t>(last - ends.begin(), std::ssize(ends) - 1)));
+    }
+  }
+}
+
 int ThinkingTokens(std::span<const int32_t> tokens, bool opened, const model::Tokenizer& tokenizer) {
   std::string bytes;
   std::vector<size_t> starts;

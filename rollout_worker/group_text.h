@@ -27,6 +27,9 @@ v1::Trajectory MakeTrajectory(const engine::SampledCompletion& completion, int s
                               const model::Tokenizer& tokenizer, const WeightVersion& version,
                               const std::string& numerics_key);
 
+// Fills in StepScore.last_token of the trajectory's verdict.
+void PlaceSteps(const model::Tokenizer& tokenizer, v1::Trajectory* trajectory);
+
 // Tokens inside the first think block, the tags not counted: up to </think>, or to the end where it is never closed.
 int ThinkingTokens(std::span<const int32_t> tokens, bool opened, const model::Tokenizer& tokenizer);
 

@@ -105,6 +105,19 @@ TEST_F(GroupTextTest, ThinkingIsWhatTheFirstBlockHolds) {
   EXPECT_FALSE(OpensThinking("<think> a </think> b"));
 }
 
+TEST_F(GroupTextTest, StepsEndInTheTokenThatHoldsTheirLastByte) {
+  v1::Trajectory trajectory;
+  for (const int32_t token : {2, 6, 7, 3}) trajectory.add_tokens(token);
+  trajectory.set_text("<think> a b </think>");
+  v1::RewardComponent& component = *trajectory.mutable_verdict()->add_components();
+  for (const int32_t end : {0, 7, 8, 9, 11, 20, 99}) component.add_steps()->set_end_byte(end);
+  trajectory.mutable_verdict()->add_components();  // judges the whole
+  PlaceSteps(*text_.tokenizer, &trajectory);
+  std::vector<int32_t> tokens;
+  for (const v1::StepScore& step : component.steps()) tokens.push_back(step.last_token());
+  EXPECT_THAT(tokens, testing::ElementsAre(0, 0, 1, 1, 2, 3, 3));
+}
+
 TEST_F(GroupTextTest, RecordsAddUp) {
   const engine::SampledCompletion completion = {.tokens = {2, 6, 7, 3, 4, 8, 5, 1},
                                                 .logprobs = std::vector<float>(8, -0.5f),

@@ -41,6 +41,7 @@ void SetDefaults(v1::RlMode mode, v1::AlgorithmSpec* a) {
   }
   if (!a->has_entropy_coefficient()) a->set_entropy_coefficient(0);
   if (!a->has_mask_truncated()) a->set_mask_truncated(false);
+  if (!a->has_supervision()) a->set_supervision(v1::SUPERVISION_OUTCOME);
   if (!a->has_reference_refresh_steps()) a->set_reference_refresh_steps(0);
 }
 
@@ -80,9 +81,37 @@ absl::Status ResolveDynamicSampling(const std::string& path,
     if (reward.name() == sampling->component()) return absl::OkStatus();
     absl::StrAppend(&names, names.empty() ? "" : ", ", ToAbsl(reward.name()));
   }
-  return FieldError(path + ".component",
-                    absl::StrCat("expected a component of the stage's rewards (", names, "), got '",
-                                 ToAbsl(sampling->component()), "'"));
+  return FieldError(path + ".component", absl::StrCat("expected a component of the stage's rewards (", names,
+                                                      "), got '", ToAbsl(sampling->component()), "'"));
+}
+
+// Each token has an advantage of its own, made from the rewards of steps.
+absl::Status CheckSupervision(const std::string& path, const v1::RlStage& rl) {
+  const v1::AlgorithmSpec& a = rl.algorithm();
+  if (a.supervision() != v1::SUPERVISION_PROCESS) return absl::OkStatus();
+  bool judged = false;
+  for (const v1::RewardSpec& reward : rl.rewards())
+    judged = judged || (reward.has_arithmetic() && reward.weight() != 0);
+  if (!judged) {
+    return FieldError(path + ".supervision", "process needs a reward component that judges steps: arithmetic");
+  }
+  if (a.baseline() != v1::ADVANTAGE_BASELINE_GROUP_MEAN) {
+    return FieldError(path + ".baseline", "expected group_mean with supervision: process");
+  }
+  if (a.advantage_normalization() != v1::ADVANTAGE_NORMALIZATION_NONE &&
+      a.advantage_normalization() != v1::ADVANTAGE_NORMALIZATION_SAMPLE_STD &&
+      a.advantage_normalization() != v1::ADVANTAGE_NORMALIZATION_POPULATION_STD) {
+    return FieldError(path + ".advantage_normalization",
+                      "expected none, sample_std or population_std with supervision: process");
+  }
+  if (a.kl_coefficient() > 0 && a.kl_placement() != v1::KL_PLACEMENT_LOSS) {
+    return FieldError(path + ".kl_placement", "expected loss with supervision: process");
+  }
+  if (a.ratio() != v1::RATIO_LEVEL_TOKEN) {
+    return FieldError(path + ".ratio",
+                      "expected token: with supervision: process each token has an advantage of its own");
+  }
+  return absl::OkStatus();
 }
 
 // Whether the piece is built in only the learner knows.
@@ -191,6 +220,7 @@ absl::Status ResolveAlgorithm(const std::string& path, v1::RlStage* rl) {
   HONE_RETURN_IF_ERROR(CheckAdvantage(path, *algorithm));
   HONE_RETURN_IF_ERROR(CheckPolicyLoss(path, *algorithm));
   HONE_RETURN_IF_ERROR(CheckReference(path, *algorithm));
+  HONE_RETURN_IF_ERROR(CheckSupervision(path, *rl));
   if (algorithm->has_dynamic_sampling()) {
     HONE_RETURN_IF_ERROR(
         ResolveDynamicSampling(path + ".dynamic_sampling", rl->rewards(), algorithm->mutable_dynamic_sampling()));

@@ -11,7 +11,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-absl::StatusOr<v1::RlStage> ResolveRl(const std::string& algorithm, const std::string& more = "") {
+absl::StatusOr<v1::RlStage> ResolveRl(const std::string& algorithm, const std::string& more = "",
+                                      const std::string& rewards = "[{accuracy: {}}]") {
   const auto spec = ParseRunYaml(R"(
 name: tiny
 model: {path: somewhere}
@@ -22,7 +23,7 @@ stages:
     rl:
       dataset: train
       steps: 3
-      rewards: [{accuracy: {}}]
+      rewards: )" + rewards + R"(
       optimizer: {learning_rate: 1e-3}
       )" + more + "\n      algorithm: {" +
                                      algorithm + "}\n",
@@ -131,9 +132,7 @@ TEST(ResolveAlgorithm, AGroupOfOneNeedsNoBaseline) {
   EXPECT_TRUE(ResolveRl("preset: reinforce_plus_plus", "group_size: 1").ok());
 }
 
-std::string Error(const std::string& algorithm) {
-  return std::string(ResolveRl(algorithm).status().message());
-}
+std::string Error(const std::string& algorithm) { return std::string(ResolveRl(algorithm).status().message()); }
 
 TEST(ResolveAlgorithm, OneStepOffTakesTheSamplingWeightsForTheOldPolicy) {
   const auto old_policy = [](const std::string& algorithm, const std::string& mode) {
@@ -158,6 +157,22 @@ TEST(ResolveAlgorithm, DynamicSampling) {
   EXPECT_THAT(Error("dynamic_sampling: {component: acuracy}"),
               HasSubstr("dynamic_sampling.component: expected a component of the stage's rewards (accuracy), got "
                         "'acuracy'"));
+}
+
+TEST(ResolveAlgorithm, ProcessSupervisionNeedsAJudgeOfSteps) {
+  EXPECT_EQ(Resolved("").supervision(), v1::SUPERVISION_OUTCOME);
+  EXPECT_THAT(Error("supervision: process"), HasSubstr("algorithm.supervision: process needs a reward component"));
+  const auto process = [](const std::string& more) {
+    const auto rl = ResolveRl("supervision: process" + more, "", "[{arithmetic: {words: {plus: '+'}}}]");
+    return rl.ok() ? "" : std::string(rl.status().message());
+  };
+  EXPECT_EQ(process(""), "");
+  EXPECT_THAT(process(", baseline: leave_one_out"), HasSubstr("algorithm.baseline: expected group_mean"));
+  EXPECT_THAT(process(", advantage_normalization: whiten"), HasSubstr("advantage_normalization: expected none,"));
+  EXPECT_THAT(process(", ratio: sequence_mean"), HasSubstr("algorithm.ratio: expected token"));
+  EXPECT_THAT(process(", kl_coefficient: 1, kl_placement: token_reward"), HasSubstr("kl_placement: expected loss"));
+  EXPECT_THAT(std::string(ResolveRl("", "", "[{arithmetic: {words: {plus: add}}}]").status().message()),
+              HasSubstr("rewards[0].arithmetic.words.plus: expected one of + - * / =, got 'add'"));
 }
 
 TEST(ResolveAlgorithm, PiecesOfOnesOwnStandInPlaceOfOthers) {

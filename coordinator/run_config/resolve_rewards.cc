@@ -54,6 +54,19 @@ absl::Status ResolveOverlong(const std::string& path, int32_t max_new_tokens, v1
                                                           "), got ", overlong->buffer_tokens()));
 }
 
+absl::Status ResolveArithmetic(const std::string& path, v1::ArithmeticReward* arithmetic) {
+  if (!arithmetic->has_modulus()) arithmetic->set_modulus(0);
+  HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".modulus", arithmetic->modulus(), 0));
+  for (const auto& [word, sign] : arithmetic->words()) {
+    const std::string word_path = absl::StrCat(path, ".words.", word);
+    if (word.empty()) return FieldError(word_path, "a word may not be empty");
+    if (sign.size() != 1 || std::string("+-*/=").find(sign) == std::string::npos) {
+      return FieldError(word_path, absl::StrCat("expected one of + - * / =, got '", sign, "'"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ResolveReward(const std::string& path, int32_t max_new_tokens, v1::RewardSpec* reward) {
   switch (reward->kind_case()) {
     case v1::RewardSpec::kAccuracy: {
@@ -79,8 +92,13 @@ absl::Status ResolveReward(const std::string& path, int32_t max_new_tokens, v1::
     case v1::RewardSpec::kOverlong:
       HONE_RETURN_IF_ERROR(ResolveOverlong(path + ".overlong", max_new_tokens, reward->mutable_overlong()));
       break;
+    case v1::RewardSpec::kArithmetic:
+      HONE_RETURN_IF_ERROR(ResolveArithmetic(path + ".arithmetic", reward->mutable_arithmetic()));
+      break;
     case v1::RewardSpec::KIND_NOT_SET:
-      return FieldError(path, "the component's kind is required: one of accuracy, format, language, length, overlong");
+      return FieldError(path,
+                        "the component's kind is required: one of accuracy, format, language, length, overlong, "
+                        "arithmetic");
   }
   if (!reward->has_name()) reward->set_name(KindName(*reward));
   HONE_RETURN_IF_ERROR(CheckName(path + ".name", reward->name()));

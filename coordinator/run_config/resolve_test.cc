@@ -108,7 +108,8 @@ stages:
       algorithm: {clip_low: 0.2, clip_high: 0.2, dual_clip: 0, policy_loss: clip, ratio: token, old_policy: step_start,
                   baseline: group_mean, advantage_normalization: sample_std, advantage_epsilon: 1e-6, discount: 1,
                   aggregation: token_mean, kl_coefficient: 0, kl_estimator: k3, kl_placement: loss,
-                  entropy_coefficient: 0, mask_truncated: false, reference_refresh_steps: 0}
+                  entropy_coefficient: 0, mask_truncated: false, reference_refresh_steps: 0,
+                  supervision: outcome}
       optimizer: {learning_rate: 0.001, schedule: constant, warmup_steps: 0, decay_fraction: 1, final_ratio: 0,
                   beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0, max_grad_norm: 1}
       evaluate:
@@ -252,7 +253,8 @@ TEST(Resolve, EachBadFieldIsNamed) {
       {{"stages.zero.rl.rewards.2.language.words={en: {words: [a]}, zh: {words: [a]}}"},
        "stages[1].rl.rewards[2].language.words.zh.words: 'a' is a word of 'en' already"},
       {{"stages.zero.rl.rewards.2.language.words={en: {}}"}, "language.words.en.words: required: at least one word"},
-      {{"stages.zero.rl.rewards.4.overlong.max_tokens=0"}, "rewards[4].overlong.max_tokens: expected at least 1, got 0"},
+      {{"stages.zero.rl.rewards.4.overlong.max_tokens=0"},
+       "rewards[4].overlong.max_tokens: expected at least 1, got 0"},
       {{"stages.zero.rl.rewards.4.overlong.buffer_tokens=300"},
        "rewards[4].overlong.buffer_tokens: expected at most max_tokens (256), got 300"},
       {{"stages.zero.rl.algorithm.clip_low=1.5"}, "rl.algorithm.clip_low: expected a number from 0 to 1, got 1.5"},

@@ -14,6 +14,7 @@
 #include "learner/algorithms/kl.h"
 #include "learner/algorithms/objective.h"
 #include "learner/algorithms/policy_loss.h"
+#include "learner/algorithms/process.h"
 #include "learner/algorithms/ratio.h"
 #include "learner/algorithms/returns.h"
 #include "learner/algorithms/whitening.h"
@@ -47,6 +48,45 @@ TEST(Advantage, GrpoDrGrpoAndRloo) {
   ExpectNear(Advantages({1, 0, 0, 1}, AdvantageNormalization::kNone), {.5, -.5, -.5, .5}, 1e-12);
   ExpectNear(Advantages({1, 0, 0, 1}, AdvantageNormalization::kNone, 0, AdvantageBaseline::kLeaveOneOut),
              {2 / 3.0, -2 / 3.0, -2 / 3.0, 2 / 3.0}, 1e-12);
+}
+
+// DeepSeekMath, section 4.1.3: step rewards {1, 0} and {.5, .5, 0}; their mean is .4, population deviation .374166.
+TEST(Advantage, ProcessSupervision) {
+  const std::vector<StepReward> first = {{0, 1}, {1, 0}}, second = {{0, .5}, {1, .5}, {2, 0}};
+  const std::vector<JudgedSample> group = {{first, 2}, {second, 3}};
+  const AdvantageOptions population = {.normalization = AdvantageNormalization::kPopulationStd, .epsilon = 0};
+  const auto advantages = ProcessAdvantages(group, population);
+  ExpectNear(advantages[0], {.534522, -1.069045}, 1e-6);
+  ExpectNear(advantages[1], {-.534522, -.801784, -1.069045}, 1e-6);
+  // Steps of several tokens: all of a step's have what is still to come.
+  const std::vector<StepReward> longer = {{1, 1}, {3, 0}};
+  const auto spread = ProcessAdvantages(std::vector<JudgedSample>{{longer, 5}, {second, 3}}, population);
+  ExpectNear(spread[0], {.534522, .534522, -1.069045, -1.069045, 0}, 1e-6);
+  const AdvantageOptions sample = {.normalization = AdvantageNormalization::kSampleStd, .epsilon = 0};
+  EXPECT_NEAR(ProcessAdvantages(group, sample)[0][1], -.4 / .418330, 1e-6);
+}
+
+TEST(Advantage, ProcessSupervisionOfNothing) {
+  const std::vector<StepReward> equal = {{0, 1}, {1, 1}};
+  const AdvantageOptions options;
+  EXPECT_THAT(ProcessAdvantages(std::vector<JudgedSample>{{equal, 2}, {equal, 2}}, options)[0], ElementsAre(0, 0));
+  const auto none = ProcessAdvantages(std::vector<JudgedSample>{{{}, 2}, {{}, 0}}, options);
+  EXPECT_THAT(none[0], ElementsAre(0, 0));
+  EXPECT_TRUE(none[1].empty());
+}
+
+TEST(Estimator, ProcessSupervisionGroupByGroup) {
+  const std::vector<OutcomeSample> samples = {
+      {.group = 0, .reward = 1, .in_loss = true, .tokens = 2, .steps = {{0, 1}, {1, 0}}},
+      {.group = 0, .reward = 1, .in_loss = true, .tokens = 3, .steps = {{0, .5}, {1, .5}, {2, 0}}},
+      {.group = 0, .in_loss = false, .tokens = 1, .steps = {{0, 100}}},  // unscorable: no part of the mean
+      {.group = 1, .reward = 1, .in_loss = true, .tokens = 2, .steps = {{1, 7}}}};
+  const auto advantages = EstimateAdvantages(
+      samples, {.advantage = {.normalization = AdvantageNormalization::kPopulationStd, .epsilon = 0}, .process = true});
+  ExpectNear(advantages[0], {.534522, -1.069045}, 1e-6);
+  ExpectNear(advantages[1], {-.534522, -.801784, -1.069045}, 1e-6);
+  ExpectNear(advantages[2], {0}, 0);
+  ExpectNear(advantages[3], {0, 0}, 0);
 }
 
 // r_i - mean of the others, over the others' deviation: of {1, 0, 0} and of {0, 0, 1} it is 0.57735.

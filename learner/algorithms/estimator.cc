@@ -1,6 +1,7 @@
 #include "learner/algorithms/estimator.h"
 
 #include <numeric>
+#include <utility>
 
 #include "learner/algorithms/returns.h"
 #include "learner/algorithms/whitening.h"
@@ -19,13 +20,20 @@ std::vector<std::optional<double>> Outcomes(std::span<const OutcomeSample> sampl
   return rewards;
 }
 
+// The end of the group that begins at `begin`.
+size_t GroupEnd(std::span<const OutcomeSample> samples, size_t begin) {
+  size_t end = begin;
+  while (end < samples.size() && samples[end].group == samples[begin].group) ++end;
+  return end;
+}
+
 // One for each sample.
 std::vector<double> OutcomeAdvantages(std::span<const OutcomeSample> samples, Rewards rewards,
                                       const AdvantageOptions& options) {
   std::vector<double> advantages;
   advantages.reserve(samples.size());
   for (size_t begin = 0, end = 0; begin < samples.size(); begin = end) {
-    while (end < samples.size() && samples[end].group == samples[begin].group) ++end;
+    end = GroupEnd(samples, begin);
     const std::vector<double> group = ComputeAdvantages(rewards.subspan(begin, end - begin), options);
     advantages.insert(advantages.end(), group.begin(), group.end());
   }
@@ -48,10 +56,26 @@ std::vector<double> TokenAdvantages(const OutcomeSample& sample, double outcome,
   return returns;
 }
 
+std::vector<std::vector<double>> StepAdvantages(std::span<const OutcomeSample> samples,
+                                                const AdvantageOptions& options) {
+  std::vector<std::vector<double>> advantages;
+  for (size_t begin = 0, end = 0; begin < samples.size(); begin = end) {
+    end = GroupEnd(samples, begin);
+    std::vector<JudgedSample> group;
+    for (const OutcomeSample& sample : samples.subspan(begin, end - begin)) {
+      group.push_back({.tokens = sample.tokens});
+      if (IsScored(sample.reward)) group.back().steps = sample.steps;
+    }
+    for (std::vector<double>& tokens : ProcessAdvantages(group, options)) advantages.push_back(std::move(tokens));
+  }
+  return advantages;
+}
+
 }  // namespace
 
 std::vector<std::vector<double>> EstimateAdvantages(std::span<const OutcomeSample> samples,
                                                     const EstimatorOptions& options) {
+  if (options.process) return StepAdvantages(samples, options.advantage);
   const std::vector<std::optional<double>> rewards = Outcomes(samples, options.kl_placement);
   const std::vector<double> outcomes = OutcomeAdvantages(samples, rewards, options.advantage);
   std::vector<std::vector<double>> advantages;

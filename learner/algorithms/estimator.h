@@ -8,6 +8,7 @@
 
 #include "learner/algorithms/advantage.h"
 #include "learner/algorithms/kl.h"
+#include "learner/algorithms/process.h"
 
 namespace hone::learner {
 
@@ -15,7 +16,8 @@ struct EstimatorOptions {
   AdvantageOptions advantage;
   // Where not kLoss, OutcomeSample::penalties are taken off the rewards.
   KlPlacement kl_placement = KlPlacement::kLoss;
-  double discount = 1;  // kTokenReward: of the returns
+  double discount = 1;   // kTokenReward: of the returns
+  bool process = false;  // from the rewards of steps, not of samples
 };
 
 // One sample of a step. Those of a group stand side by side.
@@ -24,6 +26,7 @@ struct OutcomeSample {
   std::optional<double> reward;   // nullopt: unscorable
   bool in_loss = false;           // of the tokens that a whitening runs over
   int64_t tokens = 0;             // sampled
+  std::vector<StepReward> steps;  // with `process`
   std::vector<double> penalties;  // kl_coefficient * KL of each token; empty where the KL is not in the reward
 };
 
@@ -33,7 +36,7 @@ struct OutcomeSample {
 //   3. the same for every token; kTokenReward: the return of the tokens' rewards from the token on, which are its
 //      penalty and, for the last one, the outcome of 2;
 //   4. whitened over the tokens in the loss, where the normalization says so.
-// The advantages of unscorable samples are 0.
+// With `process` they are ProcessAdvantages of each group instead. The advantages of unscorable samples are 0.
 std::vector<std::vector<double>> EstimateAdvantages(std::span<const OutcomeSample> samples,
                                                     const EstimatorOptions& options);
 
