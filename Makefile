@@ -7,7 +7,7 @@ SEED ?= 0
 RUN ?= quickstart
 PROGRAMS := hone hone-coordinator hone-rollout-worker hone-reward-server hone-learner
 
-.PHONY: help deps build programs quickstart test test-asan test-tsan kill-test parity learn bench fuzz lint format model-smollm2 smollm2 clean
+.PHONY: help deps build programs quickstart test test-asan test-tsan kill-test parity learn bench bench-learner fuzz lint format model-smollm2 smollm2 clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -51,6 +51,9 @@ learn: programs ## Train the quickstart's base model with every algorithm, three
 
 bench: build ## Tokens per second beside transformers and PyTorch; writes bench/out/main.json
 	@bench/run_main.sh $(BUILD)
+
+bench-learner: build ## The learner beside PyTorch and TRL; writes bench/out/learner.json
+	@bench/run_learner.sh $(BUILD)
 
 fuzz: ## Fuzz every parser for FUZZ_SECONDS (default 600) each; needs clang
 	@deploy/install-deps.sh --dev

@@ -22,7 +22,7 @@ torch.set_default_dtype(torch.float64)
 
 # name -> (what the run file says, what the formulas below need)
 GRPO = dict(low=0.2, high=0.2, ratio="token", loss="clip", baseline="mean", norm="std", eps=1e-6, agg="token_mean", beta=0.0,
-            kl="k3", place="loss", gamma=0.0, discount=1.0, dual=0.0, corrections=(), old="start")
+            kl="k3", place="loss", gamma=0.0, discount=1.0, dual=0.0, corrections=(), old="start", process=False)
 
 
 def case(yaml, **settings):
@@ -66,6 +66,12 @@ ALGORITHMS = {
         "corrections: [{level: geometric_mean, mode: reject, lower: 0.95, upper: 1.05}, {level: token, mode: truncate, upper: 1.1}]",
         corrections=(("geometric", "reject", 0.95, 1.05), ("token", "truncate", 0, 1.1))),
     "old policy: rollout": case("old_policy: rollout", old="rollout"),
+    "process": case("supervision: process", process=True),
+    "process, population std": case("preset: grpo, supervision: process, advantage_normalization: population_std",
+                                    process=True, norm="pop", agg="seq_mean_token_mean", beta=0.04),
+    "process, no std": case("supervision: process, advantage_normalization: none", process=True, norm="none"),
+    "sapo (custom)": case("custom_loss: {name: sapo, parameters: {tau_negative: 1.5}}", loss="sapo"),
+    "max_rl (custom)": case("custom_advantage: {name: max_rl}", baseline="max_rl", norm="none"),
 }
 
 
@@ -89,6 +95,8 @@ def random_batch(generator):
                 sequence[key] = (old + spread * generator.standard_normal(count)).astype(numpy.float32).tolist()
             sequence["old"] = old.astype(numpy.float32).tolist()
             sequence["entropies"] = generator.exponential(1.0, count).astype(numpy.float32).tolist()
+            ends = sorted({int(end) for end in generator.integers(0, count, 3)}) if count else []
+            sequence["steps"] = [[end, float(generator.choice([0.0, 0.5, 1.0]))] for end in ends]
             sequences.append(sequence)
     return sequences
 
@@ -120,6 +128,10 @@ def outcome_advantages(sequences, rewards, s):
     for group in {q["group"] for q in sequences}:
         members = [i for i in scored if sequences[i]["group"] == group]
         values = torch.tensor([float(rewards[i]) for i in members])
+        if s["baseline"] == "max_rl":
+            for i, value in zip(members, values):
+                advantages[i] = float((value - values.mean()) / values.mean()) if float(values.mean()) > 0 else 0.0
+            continue
         if s["baseline"] == "none":
             for i, value in zip(members, values):
                 advantages[i] = float(value)
@@ -143,7 +155,23 @@ def outcome_advantages(sequences, rewards, s):
     return advantages
 
 
+def process_advantages(sequences, s):
+    rows = [torch.zeros(len(q["old"])) for q in sequences]
+    for group in {q["group"] for q in sequences}:
+        members = [i for i, q in enumerate(sequences) if q["group"] == group and q["reward"] is not None]
+        steps = [(i, token, reward) for i in members for token, reward in sequences[i]["steps"]]
+        rewards = torch.tensor([reward for _, _, reward in steps])
+        if len(steps) < 2 or bool((rewards == rewards[0]).all()):
+            continue
+        divisor = {"std": rewards.std() + s["eps"], "pop": rewards.std(unbiased=False) + s["eps"], "none": 1.0}[s["norm"]]
+        for (i, token, _), value in zip(steps, (rewards - rewards.mean()) / divisor):
+            rows[i][:token + 1] += value
+    return rows
+
+
 def torch_advantages(sequences, s):
+    if s["process"]:
+        return process_advantages(sequences, s)
     penalties = [s["beta"] * kl_value(s["kl"], torch.tensor(q["old"]), torch.tensor(q["reference"])) for q in sequences]
     rewards = [q["reward"] for q in sequences]
     if s["place"] == "sequence":
@@ -199,7 +227,10 @@ def torch_loss(sequences, advantages, s):
             log_ratio = log_ratio.sum().expand(count)
             share = 1.0 / count
         r = torch.exp(log_ratio)
-        if s["loss"] == "cispo":
+        if s["loss"] == "sapo":
+            tau = torch.where(a > 0, 1.0, 1.5)
+            term = -4 / tau * torch.sigmoid(tau * (r - 1)) * a
+        elif s["loss"] == "cispo":
             term = -r.detach().clamp(1 - s["low"], 1 + s["high"]) * a * logprob
         elif s["loss"] == "cap":
             term = -r.detach().clamp(max=s["high"]) * a * logprob

@@ -3,7 +3,7 @@
 //   algorithm_tool <cases.json> <results.json>
 //
 // cases.json: a list of {"algorithm": AlgorithmSpec as YAML between braces, "max_new_tokens": .., "sequences":
-// [{"group", "reward" (or null), "in_loss", "logprobs", "old", "rollout", "reference", "entropies"}, ...]}.
+// [{"group", "reward" (or null), "in_loss", "steps": [[token, reward], ...], "logprobs", "old", "rollout", "reference", "entropies"}, ...]}.
 // results.json: a list of
 // {"advantages", "d_logprob", "d_entropy": a list for each sequence, "loss"}.
 #include <iostream>
@@ -23,7 +23,7 @@ using nlohmann::json;
 absl::StatusOr<RlOptions> OptionsOf(const json& test) {
   const std::string yaml =
       absl::StrCat("name: parity\nmodel: {path: m}\ndatasets: {d: {sources: [{path: a}]}}\nstages:\n  - name: rl\n",
-                   "    rl: {dataset: d, steps: 1, rewards: [{format: {}}], optimizer: {learning_rate: 1},\n",
+                   "    rl: {dataset: d, steps: 1, rewards: [{format: {}}, {arithmetic: {}}], optimizer: {learning_rate: 1},\n",
                    "      sampling: {max_new_tokens: ", test.at("max_new_tokens").get<int>(), "},\n      algorithm: {",
                    test.at("algorithm").get<std::string>(), "}}\n");
   HONE_ASSIGN_OR_RETURN(const v1::RunSpec spec, ParseRunYaml(yaml, "case"));
@@ -44,6 +44,9 @@ std::vector<OutcomeSample> OutcomesOf(const json& sequences, const RlOptions& op
       outcome.penalties.push_back(options.objective.kl_coefficient *
                                   EstimateKl(options.objective.kl_estimator, old[t], reference[t]).value);
     }
+    for (const json& step : sequence.at("steps")) {
+      outcome.steps.push_back({.token = step[0].get<int64_t>(), .reward = step[1].get<double>()});
+    }
     outcomes.push_back(std::move(outcome));
   }
   return outcomes;
@@ -53,7 +56,10 @@ absl::StatusOr<json> Compute(const json& test) {
   HONE_ASSIGN_OR_RETURN(const RlOptions options, OptionsOf(test));
   const json& sequences = test.at("sequences");
   const auto advantages = EstimateAdvantages(OutcomesOf(sequences, options),
-                                             {options.advantage, options.objective.kl_placement, options.discount});
+                                             {.advantage = options.advantage,
+                                              .kl_placement = options.objective.kl_placement,
+                                              .discount = options.discount,
+                                              .process = options.process});
   LossExtent extent{.max_new_tokens = options.max_new_tokens};
   for (const json& sequence : sequences) {
     const size_t tokens = sequence.at("logprobs").size();
