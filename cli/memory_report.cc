@@ -110,7 +110,8 @@ void ConsiderLearner(const v1::RunSpec& spec, const v1::StageSpec& stage, const 
   AddPart(&process, "reference_model", memory.reference, dtype + ", because kl_coefficient is above 0");
   AddPart(&process, "published_versions", memory.published,
           memory.micro_batch_tokens > 0 ? dtype + ", what is served and its successor" : dtype);
-  AddPart(&process, "checkpoint_copy", memory.checkpoint, "fp32, because checkpoints.asynchronous is on");
+  AddPart(&process, "checkpoint_copy", memory.checkpoint,
+          "fp32, because of checkpoints.asynchronous or mode: one_step_off");
   AddPart(&process, "activations", memory.activations,
           absl::StrCat("of a micro-batch of ", Grouped(memory.micro_batch_tokens), " tokens"));
   AddPart(&process, "kernel_scratch", memory.scratch, absl::StrCat(machine.threads, " threads"));

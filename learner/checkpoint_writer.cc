@@ -24,8 +24,12 @@ CheckpointWriter::~CheckpointWriter() {
 void CheckpointWriter::Begin(const CheckpointSource& source, const std::string& parent_directory) {
   HONE_CHECK(!pending()) << "a checkpoint is being written";
   copy_.state = *source.state;
+  copy_.config = *source.config;
+  copy_.files = *source.files;
   CheckpointSource copied = source;
   copied.state = &copy_.state;
+  copied.config = &copy_.config;
+  copied.files = &copy_.files;
   copied.masters = CopyTo(source.masters, &copy_.masters);
   copied.first_moment = CopyTo(source.first_moment, &copy_.first_moment);
   copied.second_moment = CopyTo(source.second_moment, &copy_.second_moment);

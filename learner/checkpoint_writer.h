@@ -18,8 +18,7 @@ class CheckpointWriter {
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-  // Copies everything that changes with a step (CheckpointSource's tensors and state); config and files must stay. To be
-  // called with no write pending.
+  // Copies all that the source points to. To be called with no write pending.
   void Begin(const CheckpointSource& source, const std::string& parent_directory);
   bool pending() const { return thread_.joinable(); }
   // True where a write is pending and has ended: Wait answers at once.
@@ -30,6 +29,8 @@ class CheckpointWriter {
  private:
   struct Copy {
     CheckpointState state;
+    model::ModelConfig config;
+    ModelFiles files;
     model::FlatTensor masters, first_moment, second_moment, previous;
   };
 

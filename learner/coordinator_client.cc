@@ -133,6 +133,7 @@ absl::StatusOr<Flow> CoordinatorClient::AwaitRelease(const v1::LearnerWork& work
     }));
     HONE_ASSIGN_OR_RETURN(const std::optional<Flow> flow, ReadDirective(response.directive(), "AwaitRelease"));
     if (flow.has_value()) return *flow;
+    if (while_waiting_) HONE_RETURN_IF_ERROR(while_waiting_());
   }
 }
 
@@ -156,7 +157,10 @@ absl::StatusOr<Flow> CoordinatorClient::FetchBatch(const v1::LearnerWork& work, 
       return FromGrpc(reader->Finish());
     }));
     HONE_ASSIGN_OR_RETURN(const std::optional<Flow> flow, ReadDirective(first.directive(), "FetchBatch"));
-    if (!flow.has_value()) continue;
+    if (!flow.has_value()) {
+      if (while_waiting_) HONE_RETURN_IF_ERROR(while_waiting_());
+      continue;
+    }
     batch->journal_position = first.journal_position();
     if (*flow == Flow::kContinue && static_cast<size_t>(first.group_count()) != batch->groups.size()) {
       return absl::InternalError(absl::StrCat("FetchBatch of step ", step, ": expected ", first.group_count(),
@@ -181,6 +185,7 @@ absl::StatusOr<Flow> CoordinatorClient::ReportStep(const v1::LearnerWork& work, 
     }));
     HONE_ASSIGN_OR_RETURN(const std::optional<Flow> flow, ReadDirective(response.directive(), "ReportStep"));
     if (flow.has_value()) return *flow;
+    if (while_waiting_) HONE_RETURN_IF_ERROR(while_waiting_());
     if (!SleepUnless(cancelled_, kPausedPoll)) return absl::CancelledError("shutting down");
   }
 }

@@ -29,9 +29,10 @@ enum class Flow {
   kAbandon,  // drop the work, write nothing
 };
 
-// Thread-safe. Speaks with the identity given to Begin: a learner that was fenced or presumed dead cannot speak again
-// under the old one. Every method may return ABORTED (that identity is void; drop the work) or CANCELLED (this process
-// shuts down). UNAVAILABLE, RESOURCE_EXHAUSTED (its disk is full) and missed deadlines are retried without end.
+// Thread-safe (but for set_while_waiting). Speaks with the identity given to Begin: a learner that was fenced or
+// presumed dead cannot speak again under the old one. Every method may return ABORTED (that identity is void; drop the
+// work) or CANCELLED (this process shuts down). UNAVAILABLE, RESOURCE_EXHAUSTED (its disk is full) and missed deadlines
+// are retried without end.
 class CoordinatorClient {
  public:
   CoordinatorClient(const std::shared_ptr<grpc::Channel>& channel, Membership* membership,
@@ -42,6 +43,8 @@ class CoordinatorClient {
   absl::Status Begin();
   int64_t epoch() const { return identity_.learner_epoch; }
   bool cancelled() const { return cancelled_ && cancelled_(); }
+  // Called between two long polls of AwaitRelease, FetchBatch and ReportStep, which end with its error. Null: none.
+  void set_while_waiting(std::function<absl::Status()> while_waiting) { while_waiting_ = std::move(while_waiting); }
 
   // nullopt: nothing yet.
   absl::StatusOr<std::optional<v1::LearnerWork>> NextWork();
@@ -76,6 +79,7 @@ class CoordinatorClient {
   std::unique_ptr<Stub> stub_;
   Membership* membership_;
   std::function<bool()> cancelled_;
+  std::function<absl::Status()> while_waiting_;
   Membership::Identity identity_;
 };
 

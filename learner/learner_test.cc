@@ -327,6 +327,21 @@ TEST_F(LearnerTest, FinishEndsTheStageInOrder) {
 
 // The budget ended the stage at step 4, and the learner that heard so died before it finished the work. The next one
 // trains no step more, from whichever checkpoint it goes on, and ends with the weights of an undisturbed learner.
+// The budget ends a stage with a step that was published as any other; what samples the next one is in its checkpoint.
+TEST_F(LearnerTest, AnEndByTheBudgetOneStepOffCanBeResumed) {
+  const std::string folder = FreshFolder("budget-behind");
+  v1::RunSpec spec = TinyRun(folder, "rl", 20);
+  spec.mutable_stages(0)->mutable_rl()->set_mode(v1::RL_MODE_ONE_STEP_OFF);
+  Serve(MakeWork(folder, spec));
+  fake_->on_report_step = [](int32_t step) { return step >= 3 ? v1::DIRECTIVE_FINISH : v1::DIRECTIVE_CONTINUE; };
+  const FakeCoordinator::Record record = Run();
+  ExpectDone(record, 3);
+  const auto checkpoint = LoadCheckpoint(record.finished->path(), CheckpointParts::kAll);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ(checkpoint->state.previous_root_hash, record.published.at(2));
+  EXPECT_FALSE(checkpoint->previous.empty());
+}
+
 TEST_F(LearnerTest, ARestartedLearnerEndsWhereTheBudgetDid) {
   for (const std::string kind : {"pretrain", "rl"}) {
     const std::string folder = FreshFolder(absl::StrCat("finish-again-", kind));

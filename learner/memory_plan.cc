@@ -57,11 +57,16 @@ LearnerMemory PlanLearnerMemory(const v1::RunSpec& spec, const v1::StageSpec& st
   const bool supervised = stage.has_pretrain() || stage.has_sft();
   if (!supervised && !stage.has_rl()) return memory;
 
-  memory.published *= stage.rl().mode() == v1::RL_MODE_ONE_STEP_OFF ? 3 : 2;
+  const bool behind = stage.rl().mode() == v1::RL_MODE_ONE_STEP_OFF;
+  memory.published *= behind ? 3 : 2;
   memory.compute_weights = model::PlanComputeWeights(config, dtype, /*for_training=*/true).total();
   memory.gradients = memory.masters;
   memory.moments = 2 * memory.masters;
-  if (spec.checkpoints().asynchronous()) memory.checkpoint = memory.masters + memory.moments;
+  // The copies, and in one_step_off the version before in fp32: one to copy from, one copied.
+  if (behind) memory.checkpoint = memory.masters;
+  if (spec.checkpoints().asynchronous()) {
+    memory.checkpoint += memory.masters + memory.moments + (behind ? memory.masters : 0);
+  }
   const Load load = supervised ? SupervisedLoad(stage.has_pretrain() ? stage.pretrain() : stage.sft(), config)
                                : RlLoad(stage.rl(), config);
   const TrainingBatch kept = LargestMicroBatch(load, config);

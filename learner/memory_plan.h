@@ -22,7 +22,7 @@ struct LearnerMemory {
   int64_t moments = 0;
   int64_t reference = 0;    // weights and activations of the reference model; 0 where the stage holds none
   int64_t published = 0;    // versions as they are sent: those that samplers may need, and the next while it is made
-  int64_t checkpoint = 0;   // the copy that an asynchronous checkpoint is written from
+  int64_t checkpoint = 0;   // what a checkpoint is written from beside the state itself
   int64_t activations = 0;  // of the largest micro-batch, with everything that a pass over it works in
   int64_t scratch = 0;      // of the kernels
   int64_t micro_batch_tokens = 0;

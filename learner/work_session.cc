@@ -70,7 +70,11 @@ WorkSession::WorkSession(const LearnerServices& services, const v1::LearnerWork&
     : services_(services),
       work_(work),
       spec_hash_(SpecHash(work.spec())),
-      lag_(stage().rl().mode() == v1::RL_MODE_ONE_STEP_OFF ? 1 : 0) {}
+      lag_(stage().rl().mode() == v1::RL_MODE_ONE_STEP_OFF ? 1 : 0) {
+  services_.client->set_while_waiting([this] { return TakeUpCheckpoint(); });
+}
+
+WorkSession::~WorkSession() { services_.client->set_while_waiting(nullptr); }
 
 kernels::DType WorkSession::dtype() const {
   return work_.spec().numerics().dtype() == v1::DTYPE_BF16 ? kernels::DType::kBf16 : kernels::DType::kF32;
@@ -87,16 +91,15 @@ absl::StatusOr<Checkpoint> WorkSession::LoadOwn(const std::string& path, int32_t
       state.spec_hash == spec_hash_) {
     return checkpoint;
   }
-  return absl::FailedPreconditionError(absl::StrCat(
-      "checkpoint ", path, ": expected run '", work_.run(), "', stage '", stage().name(), "', step ", step, ", spec ",
-      spec_hash_, "; it is of run '", state.run, "', stage '", state.stage, "', step ", state.step, ", spec ",
-      state.spec_hash));
+  return absl::FailedPreconditionError(absl::StrCat("checkpoint ", path, ": expected run '", work_.run(), "', stage '",
+                                                    stage().name(), "', step ", step, ", spec ", spec_hash_,
+                                                    "; it is of run '", state.run, "', stage '", state.stage,
+                                                    "', step ", state.step, ", spec ", state.spec_hash));
 }
 
 absl::StatusOr<LoadedModel> WorkSession::LoadEarlier(int32_t step) const {
-  HONE_ASSIGN_OR_RETURN(
-      Checkpoint checkpoint,
-      LoadOwn(JoinPath(CheckpointFolder(), CheckpointName(step)), step, CheckpointParts::kWeights));
+  HONE_ASSIGN_OR_RETURN(Checkpoint checkpoint,
+                        LoadOwn(JoinPath(CheckpointFolder(), CheckpointName(step)), step, CheckpointParts::kWeights));
   return std::move(checkpoint.model);
 }
 
@@ -115,7 +118,7 @@ absl::Status WorkSession::Load() {
   checkpoint_path_ = path;
   checkpoint_hash_ = root_hash_ = state.root_hash;
   journal_position_ = state.journal_position;
-  earlier_inputs_ = state.inputs;
+  inputs_ = earlier_inputs_ = state.inputs;
   HONE_INFO << "resumed from " << path << " at step " << state.step;
   return absl::OkStatus();
 }
@@ -171,6 +174,8 @@ absl::StatusOr<bool> WorkSession::Announce(std::shared_ptr<const WeightSnapshot>
   proto.set_learner_epoch(snapshot->version().learner_epoch);
   proto.set_root_hash(snapshot->version().root_hash);
   if (lag_ > 0) {
+    // The same again: the stage ends with a step that was published already.
+    if (!published_.empty() && published_.back()->version().number == snapshot->version().number) published_.pop_back();
     published_.push_back(std::move(snapshot));
     if (std::ssize(published_) > 1 + lag_) published_.erase(published_.begin());
   }
@@ -188,9 +193,8 @@ absl::Status WorkSession::PublishPrevious(const Policy& policy) {
   if (lag_ == 0 || resume_step_ == 0) return absl::OkStatus();
   const int32_t step = resume_step_ - 1;
   if (loaded_.previous.empty()) {
-    return absl::DataLossError(
-        absl::StrCat("checkpoint ", checkpoint_path_, ": it lacks the weights of step ", step, ", which sample step ",
-                     resume_step_ + 1));
+    return absl::DataLossError(absl::StrCat("checkpoint ", checkpoint_path_, ": it lacks the weights of step ", step,
+                                            ", which sample step ", resume_step_ + 1));
   }
   WeightVersion weights = {.run = work_.run(),
                            .number = version(step),

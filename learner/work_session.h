@@ -33,6 +33,9 @@ std::string SpecHash(const v1::RunSpec& spec);
 class WorkSession {
  public:
   WorkSession(const LearnerServices& services, const v1::LearnerWork& work);
+  ~WorkSession();
+  WorkSession(const WorkSession&) = delete;
+  WorkSession& operator=(const WorkSession&) = delete;
 
   const v1::LearnerWork& work() const { return work_; }
   const v1::StageSpec& stage() const { return work_.spec().stages(work_.stage_index()); }
@@ -64,17 +67,18 @@ class WorkSession {
   absl::StatusOr<bool> Publish(const Policy& policy, int32_t step) {
     return Publish(policy.context(), policy.config(), policy.masters(), policy.files(), step);
   }
-  // Where samplers are one step behind, and what was loaded has a step before it: publishes the weights of that step, too,
-  // for its groups may not all be made.
+  // Where samplers are one step behind, and what was loaded has a step before it: publishes the weights of that step,
+  // too, for its groups may not all be made.
   absl::Status PublishPrevious(const Policy& policy);
   // Position in the journal that later checkpoints name.
   void set_journal_position(int64_t position) { journal_position_ = position; }
   // Writes, reports, and removes folders that the coordinator no longer needs. Does nothing where the newest is of this
-  // step. With kMayLag and checkpoints.asynchronous it returns once the state is copied: what is left is done by the next
-  // call, or by TakeUpCheckpoint.
+  // step. With kMayLag and checkpoints.asynchronous it returns once the state is copied: what is left is done by the
+  // next call, or by TakeUpCheckpoint.
   enum class Urgency { kNow, kMayLag };
   absl::Status WriteCheckpoint(const Policy& policy, int32_t step, Urgency urgency);
-  // Reports a checkpoint that was written in the meantime; its error where that failed.
+  // Reports a checkpoint that was written in the meantime; its error where that failed. The client comes here by itself
+  // while it waits.
   absl::Status TakeUpCheckpoint();
   // Ends the work with the newest checkpoint, which must be of step `steps` and written.
   absl::Status Finish(v1::WorkOutcome outcome, int32_t steps);
@@ -98,7 +102,7 @@ class WorkSession {
   const LearnerServices services_;
   const v1::LearnerWork work_;
   const std::string spec_hash_;
-  const int lag_;  // versions beside the newest that samplers may need
+  const int lag_;                                                 // versions beside the newest that samplers may need
   std::vector<std::shared_ptr<const WeightSnapshot>> published_;  // the newest 1 + lag_, where lag_ is not 0
   Checkpoint loaded_;
   int32_t resume_step_ = 0;

@@ -155,33 +155,31 @@ bool Core::AdvanceOnce(absl::Time now) {
   return run->state() == v1::RUN_STATE_RUNNING && SkipStage(*run, stage, now);
 }
 
+bool Core::EvaluationIsWhole(const RunState& run, int stage, int32_t step) const {
+  const v1::EvaluationSpec& evaluation = *EvaluationOf(run.spec().stages(stage));
+  const auto prompts = FindPrompts(run.name(), evaluation.dataset());
+  const StepGroups& groups = run.stage(stage).evaluation_groups.at(step);
+  return prompts != nullptr && groups.size() >= EvaluationOrder(*prompts, evaluation.max_problems(), step).size();
+}
+
 // An evaluation whose last group is recorded. One that measured nothing fails the run: its figures would be none, or a
-// fiction.
+// fiction. Where the learner may be a step further by then it fails when the learner comes to wait for it, so that
+// who was faster leaves no trace.
 bool Core::RecordEvaluation(const RunState& run, int stage, absl::Time now) {
   const StageState& state = run.stage(stage);
   const v1::StageSpec& spec = run.spec().stages(stage);
+  if (Lag(spec) == 0 && FailUnmeasured(run, stage, state.published_step, now)) return true;
   for (const auto& [step, groups] : state.evaluation_groups) {
-    if (state.evaluations.contains(step)) continue;
-    const v1::EvaluationSpec& evaluation = *EvaluationOf(spec);
-    const auto prompts = FindPrompts(run.name(), evaluation.dataset());
-    if (prompts == nullptr) return false;
-    if (groups.size() < EvaluationOrder(*prompts, evaluation.max_problems(), step).size()) continue;
-    std::vector<const GroupSummary*> summaries;
-    for (const auto& [slot, group] : groups) summaries.push_back(&group.summary);
-    if (const std::string why = WhyUnrewarded(summaries); !why.empty()) {
-      FailRun(
-          run.name(),
-          "stage '" + spec.name() + "', evaluation at step " + std::to_string(step) + ": nothing was measured: " + why,
-          now);
-      return true;
-    }
+    if (state.evaluations.contains(step) || !EvaluationIsWhole(run, stage, step)) continue;
+    const std::vector<const GroupSummary*> summaries = SummariesOf(groups);
+    if (!WhyUnrewarded(summaries).empty()) continue;
     v1::JournalRecord record;
     v1::EvaluationRecorded& recorded = *record.mutable_evaluation_recorded();
     recorded.set_run(run.name());
     recorded.set_stage(spec.name());
     recorded.set_step(step);
     recorded.set_version(run.StartOf(stage).first_version + step);
-    for (const auto& [name, value] : EvaluationFigures(summaries, AccuracyComponent(evaluation))) {
+    for (const auto& [name, value] : EvaluationFigures(summaries, AccuracyComponent(*EvaluationOf(spec)))) {
       (*recorded.mutable_metrics())[name] = value;
     }
     Emit(std::move(record), now);

@@ -131,12 +131,6 @@ class Core {
     absl::Time seen = absl::InfinitePast();
   };
 
-  struct Cursor {
-    std::string run;
-    std::string stage;
-    std::unique_ptr<PromptCursor> cursor;
-  };
-
   // Journals and applies one record.
   void Emit(v1::JournalRecord record, absl::Time now);
   void SetState(const RunState& run, v1::RunState state, const std::string& error, absl::Time now);
@@ -145,6 +139,9 @@ class Core {
   void Advance(absl::Time now);
   bool AdvanceOnce(absl::Time now);
   bool RecordEvaluation(const RunState& run, int stage, absl::Time now);
+  bool EvaluationIsWhole(const RunState& run, int stage, int32_t step) const;
+  // Fails the run where an evaluation up to `last_step` is whole and measured nothing.
+  bool FailUnmeasured(const RunState& run, int stage, int32_t last_step, absl::Time now);
   bool SkipStage(const RunState& run, int stage, absl::Time now);
 
   RunState* MutableRun(const std::string& run);
@@ -180,16 +177,16 @@ class Core {
   // How far the newest version's evaluation is, where it has one.
   void DescribeEvaluation(const RunState& run, v1::Run* description) const;
   WorkSet MakeTrainingSet(const RunState& run, int stage, const WantedSet& wanted);
-  // Opens the groups that are to replace some of the step's, in place of the set `key`, where all of that are recorded and
-  // some are missing.
+  // Adds the tasks that replace groups of the set's step, up to `slots` in all.
+  void AddWaves(const RunState& run, int stage, int32_t slots, WorkSet* set) const;
+  // Opens the groups that are to replace some of the step's, in place of the set `key`, where all of that are recorded
+  // and some are missing.
   void OpenNextWave(const RunState& run, int stage, int key);
   WorkSet MakeEvaluationSet(const RunState& run, int stage, const WantedSet& wanted);
   v1::TaskContext MakeContext(const RunState& run, int stage, const WantedSet& wanted);
-  // `group_stage`: the stage's name as group ids spell it. `retry`: 1 for a group that replaces another, else 0.
+  // `group_stage`: the stage's name as group ids spell it. `retry`: the step for a group that replaces another, else 0.
   static void AddTask(const RunState& run, const std::string& group_stage, const PromptSet& prompts,
                       const PromptPick& pick, int64_t retry, WorkSet* set);
-  // The rl stage's sequence of prompts; another one for each `sequence`. Kept in `cursor`.
-  PromptCursor& CursorOf(const RunState& run, int stage, const char* sequence, Cursor* cursor);
   std::shared_ptr<const PromptSet> FindPrompts(const std::string& run, const std::string& dataset) const;
   // The learner's numerics keys for the run's dtype (all of them where none names it): a worker must have one of them.
   std::vector<std::string> KeysOf(const RunState& run) const;
@@ -212,7 +209,12 @@ class Core {
   LeaseTable leases_;
   int64_t next_context_ = 1;
   std::map<std::string, PromptSets> prompts_;  // by run
-  Cursor cursor_, redraw_cursor_;              // of the rl stage that is carried out
+  struct Cursor {
+    std::string run;
+    std::string stage;
+    std::unique_ptr<PromptCursor> cursor;
+  };
+  Cursor cursor_;  // of the rl stage that is carried out
 };
 
 }  // namespace hone::coordinator

@@ -39,7 +39,7 @@ v1::RunSpec WithAbsolutePaths(v1::RunSpec spec, const std::string& directory) {
   return spec;
 }
 
-std::set<int32_t> RecordedSlots(const std::map<int32_t, std::map<int32_t, RecordedGroup>>& groups, int32_t step) {
+std::set<int32_t> RecordedSlots(const std::map<int32_t, StepGroups>& groups, int32_t step) {
   std::set<int32_t> slots;
   if (const auto it = groups.find(step); it != groups.end()) {
     for (const auto& [slot, group] : it->second) slots.insert(slot);
@@ -220,8 +220,7 @@ void Core::OpenWork(absl::Time now) {
   leases_.CloseExcept(open);
   for (const WantedSet& want : wanted) {
     if (want.purpose == v1::GROUP_PURPOSE_EVALUATE) {
-      leases_.Open(MakeEvaluationSet(*run, index, want),
-                   RecordedSlots(run->stage(index).evaluation_groups, want.step));
+      leases_.Open(MakeEvaluationSet(*run, index, want), RecordedSlots(run->stage(index).evaluation_groups, want.step));
     } else {
       leases_.Open(MakeTrainingSet(*run, index, want), RecordedSlots(run->stage(index).train_groups, want.step));
     }
@@ -262,23 +261,14 @@ void Core::AddTask(const RunState& run, const std::string& group_stage, const Pr
   set->tasks.push_back(std::move(task));
 }
 
-PromptCursor& Core::CursorOf(const RunState& run, int stage, const char* sequence, Cursor* cursor) {
-  const v1::StageSpec& spec = run.spec().stages(stage);
-  if (cursor->run != run.name() || cursor->stage != spec.name()) {
-    const auto prompts = FindPrompts(run.name(), spec.rl().dataset());
-    HONE_CHECK(prompts != nullptr) << "run " << run.name() << " is active without prompts of " << spec.rl().dataset();
-    *cursor = {run.name(), spec.name(),
-               std::make_unique<PromptCursor>(prompts, run.spec().seed(), spec.name() + sequence)};
-  }
-  return *cursor->cursor;
-}
-
-// The first wave walks through the stage's sequence of prompts. Those that replace groups come from a sequence of their
-// own, in which each step has its place, so that no step's prompts depend on how many an earlier one replaced.
 WorkSet Core::MakeTrainingSet(const RunState& run, int stage, const WantedSet& wanted) {
-  const int32_t step = wanted.step;
   const v1::StageSpec& spec = run.spec().stages(stage);
   const v1::RlStage& rl = spec.rl();
+  const auto prompts = FindPrompts(run.name(), rl.dataset());
+  HONE_CHECK(prompts != nullptr) << "run " << run.name() << " is active without prompts of " << rl.dataset();
+  if (cursor_.run != run.name() || cursor_.stage != spec.name()) {
+    cursor_ = {run.name(), spec.name(), std::make_unique<PromptCursor>(prompts, run.spec().seed(), spec.name())};
+  }
   WorkSet set;
   set.context = MakeContext(run, stage, wanted);
   *set.context.mutable_sampling() = rl.sampling();
@@ -286,32 +276,38 @@ WorkSet Core::MakeTrainingSet(const RunState& run, int stage, const WantedSet& w
   set.context.set_max_prompt_tokens(rl.max_prompt_tokens());
   set.context.set_overlong(rl.overlong());
   *set.context.mutable_rewards() = rl.rewards();
-  set.step = step;
-  const auto prompts = FindPrompts(run.name(), rl.dataset());
-  const int64_t earlier = static_cast<int64_t>(step) - 1;
-  const int32_t count = rl.prompts_per_step();
-  for (const PromptPick& pick : CursorOf(run, stage, "", &cursor_).Range(earlier * count, count)) {
+  set.step = wanted.step;
+  const int64_t first = (static_cast<int64_t>(wanted.step) - 1) * rl.prompts_per_step();
+  for (const PromptPick& pick : cursor_.cursor->Range(first, rl.prompts_per_step())) {
     AddTask(run, spec.name(), *prompts, pick, 0, &set);
   }
-  const auto groups = run.stage(stage).train_groups.find(step);
-  const int32_t slots = groups == run.stage(stage).train_groups.end() ? count : SlotCount(rl, groups->second);
-  if (slots > count) {
-    PromptCursor& cursor = CursorOf(run, stage, "/redraw", &redraw_cursor_);
-    for (const PromptPick& pick : cursor.Range(earlier * ExtraSlots(rl), slots - count)) {
-      AddTask(run, spec.name(), *prompts, pick, 1, &set);
-    }
-  }
+  const auto groups = run.stage(stage).train_groups.find(wanted.step);
+  if (groups != run.stage(stage).train_groups.end()) AddWaves(run, stage, SlotCount(rl, groups->second), &set);
   return set;
+}
+
+// A step's replacements have a sequence of prompts of their own, drawn anew for each step, so that no step's prompts
+// depend on how many another one replaced.
+void Core::AddWaves(const RunState& run, int stage, int32_t slots, WorkSet* set) const {
+  const v1::StageSpec& spec = run.spec().stages(stage);
+  const int32_t have = static_cast<int32_t>(set->tasks.size());
+  if (slots <= have) return;
+  const auto prompts = FindPrompts(run.name(), spec.rl().dataset());
+  PromptCursor cursor(prompts, run.spec().seed(), spec.name() + "/redraw/" + std::to_string(set->step));
+  for (const PromptPick& pick : cursor.Range(have - spec.rl().prompts_per_step(), slots - have)) {
+    AddTask(run, spec.name(), *prompts, pick, set->step, set);
+  }
 }
 
 void Core::OpenNextWave(const RunState& run, int stage, int key) {
   if (leases_.OutstandingIn(key) > 0) return;
-  const v1::StageSpec& spec = run.spec().stages(stage);
-  const int32_t step = leases_.sets().at(key).step;
-  const StepGroups& groups = run.stage(stage).train_groups.at(step);
-  if (SlotCount(spec.rl(), groups) == static_cast<int32_t>(groups.size())) return;
-  WorkSet set = MakeTrainingSet(run, stage, {v1::GROUP_PURPOSE_TRAIN, step, SamplingStep(spec, step)});
-  leases_.Replace(key, std::move(set), RecordedSlots(run.stage(stage).train_groups, step));
+  WorkSet set = leases_.sets().at(key);
+  const StepGroups& groups = run.stage(stage).train_groups.at(set.step);
+  const int32_t slots = SlotCount(run.spec().stages(stage).rl(), groups);
+  if (slots == static_cast<int32_t>(groups.size())) return;
+  AddWaves(run, stage, slots, &set);
+  const std::set<int32_t> recorded = RecordedSlots(run.stage(stage).train_groups, set.step);
+  leases_.Replace(key, std::move(set), recorded);
 }
 
 WorkSet Core::MakeEvaluationSet(const RunState& run, int stage, const WantedSet& wanted) {
@@ -346,7 +342,27 @@ absl::StatusOr<v1::Directive> Core::AwaitRelease(const v1::AwaitReleaseRequest& 
       return v1::DIRECTIVE_WAIT;
     }
   }
+  const int stage = run->CurrentStage();
+  if (stage < run->stage_count() &&
+      FailUnmeasured(*run, stage, static_cast<int32_t>(request.version() - run->StartOf(stage).first_version), now)) {
+    return v1::DIRECTIVE_ABANDON;
+  }
   return v1::DIRECTIVE_CONTINUE;
+}
+
+bool Core::FailUnmeasured(const RunState& run, int stage, int32_t last_step, absl::Time now) {
+  const StageState& state = run.stage(stage);
+  for (const auto& [step, groups] : state.evaluation_groups) {
+    if (step > last_step || state.evaluations.contains(step) || !EvaluationIsWhole(run, stage, step)) continue;
+    const std::string why = WhyUnrewarded(SummariesOf(groups));
+    if (why.empty()) continue;
+    FailRun(run.name(),
+            "stage '" + run.spec().stages(stage).name() + "', evaluation at step " + std::to_string(step) +
+                ": nothing was measured: " + why,
+            now);
+    return true;
+  }
+  return false;
 }
 
 absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& request, absl::Time now) {
@@ -385,6 +401,10 @@ absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& reques
       return answer;
     }
   }
+  if (FailUnmeasured(*place.run, place.stage, request.step() - 1 - Lag(spec), now)) {
+    answer.directive = v1::DIRECTIVE_ABANDON;
+    return answer;
+  }
   const auto groups = state.train_groups.find(request.step());
   if (groups == state.train_groups.end() ||
       static_cast<int32_t>(groups->second.size()) < SlotCount(spec.rl(), groups->second)) {
@@ -392,8 +412,7 @@ absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& reques
   }
   // Asked only here, when the evaluation at this version is recorded and the step before is reported: which failure a
   // run ends with, and after which step, must not depend on who was faster.
-  std::vector<const GroupSummary*> summaries;
-  for (const auto& [slot, group] : groups->second) summaries.push_back(&group.summary);
+  const std::vector<const GroupSummary*> summaries = SummariesOf(groups->second);
   const BatchChoice choice = ChooseBatch(spec.rl(), groups->second);
   std::string why = WhyUnrewarded(summaries);
   if (why.empty() && choice.failed) {
@@ -436,8 +455,7 @@ absl::StatusOr<v1::Directive> Core::ReportStep(const v1::ReportStepRequest& requ
     recorded.set_steps_total(request.steps_total());
     *recorded.mutable_metrics() = request.metrics();
     if (const auto groups = state.train_groups.find(request.step()); groups != state.train_groups.end()) {
-      std::vector<const GroupSummary*> summaries;
-      for (const auto& [slot, group] : groups->second) summaries.push_back(&group.summary);
+      const std::vector<const GroupSummary*> summaries = SummariesOf(groups->second);
       const auto published = state.train_published.find(request.step());
       const auto last = state.train_last_group.find(request.step());
       double seconds = 0;
@@ -446,7 +464,7 @@ absl::StatusOr<v1::Directive> Core::ReportStep(const v1::ReportStepRequest& requ
       }
       for (const auto& [name, value] : StepFigures(summaries, seconds)) (*recorded.mutable_metrics())[name] = value;
       const v1::RlStage& rl = run.spec().stages(place.stage).rl();
-      if (ExtraSlots(rl) > 0) {
+      if (ReplacesGroups(rl)) {
         const BatchChoice choice = ChooseBatch(rl, groups->second);
         (*recorded.mutable_metrics())["rollout/waves"] = choice.waves;
         (*recorded.mutable_metrics())["rollout/kept_groups"] = static_cast<double>(choice.slots.size());
@@ -543,9 +561,10 @@ absl::Status Core::FinishWork(const v1::FinishWorkRequest& request, absl::Time n
                                          " groups outstanding: await the release of its last version first");
   }
   const StageState& state = run->stage(stage);
-  if (EvaluationDue(spec, request.steps(), state.finish_step) && !state.evaluations.contains(request.steps())) {
+  for (int32_t step = std::max(0, request.steps() - Lag(spec)); step <= request.steps(); ++step) {
+    if (!EvaluationDue(spec, step, state.finish_step) || state.evaluations.contains(step)) continue;
     return absl::FailedPreconditionError("work '" + request.work_id() + "' is done once its evaluation after step " +
-                                         std::to_string(request.steps()) + " is recorded: expected one, got none");
+                                         std::to_string(step) + " is recorded: expected one, got none");
   }
   v1::JournalRecord record;
   v1::StageFinished& finished = *record.mutable_stage_finished();

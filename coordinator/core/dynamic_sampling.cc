@@ -43,17 +43,12 @@ Waves WavesOf(const v1::RlStage& rl, const StepGroups& groups) {
   }
 }
 
-std::vector<int32_t> FirstSlots(int32_t count) {
-  std::vector<int32_t> slots;
-  for (int32_t slot = 0; slot < count; ++slot) slots.push_back(slot);
-  return slots;
-}
-
-// The teaching groups and the first of the others, `count` together.
-std::vector<int32_t> FillUp(std::vector<int32_t> teaching, int32_t count) {
+// The teaching groups and, up to `count` together, the first of the others that have a reward at all.
+std::vector<int32_t> FillUp(std::vector<int32_t> teaching, const StepGroups& groups, int32_t count) {
   const std::vector<int32_t> chosen = teaching;
-  for (int32_t slot = 0; static_cast<int32_t>(teaching.size()) < count; ++slot) {
-    if (!std::binary_search(chosen.begin(), chosen.end(), slot)) teaching.push_back(slot);
+  for (const auto& [slot, group] : groups) {
+    if (static_cast<int32_t>(teaching.size()) == count) break;
+    if (group.summary.scored > 0 && !std::binary_search(chosen.begin(), chosen.end(), slot)) teaching.push_back(slot);
   }
   std::sort(teaching.begin(), teaching.end());
   return teaching;
@@ -61,17 +56,17 @@ std::vector<int32_t> FillUp(std::vector<int32_t> teaching, int32_t count) {
 
 }  // namespace
 
-int64_t ExtraSlots(const v1::RlStage& rl) { return int64_t{MaxWaves(rl) - 1} * rl.prompts_per_step(); }
+bool ReplacesGroups(const v1::RlStage& rl) { return MaxWaves(rl) > 1; }
 
 int32_t SlotCount(const v1::RlStage& rl, const StepGroups& groups) {
-  return MaxWaves(rl) == 1 ? rl.prompts_per_step() : WavesOf(rl, groups).slots;
+  return ReplacesGroups(rl) ? WavesOf(rl, groups).slots : rl.prompts_per_step();
 }
 
 BatchChoice ChooseBatch(const v1::RlStage& rl, const StepGroups& groups) {
   const int32_t wanted = rl.prompts_per_step();
   BatchChoice choice;
-  if (MaxWaves(rl) == 1) {
-    choice.slots = FirstSlots(wanted);
+  if (!ReplacesGroups(rl)) {
+    for (int32_t slot = 0; slot < wanted; ++slot) choice.slots.push_back(slot);
     return choice;
   }
   Waves waves = WavesOf(rl, groups);
@@ -83,10 +78,10 @@ BatchChoice ChooseBatch(const v1::RlStage& rl, const StepGroups& groups) {
       choice.failed = true;
       break;
     case v1::DYNAMIC_SAMPLING_FALLBACK_FILL:
-      choice.slots = FillUp(std::move(choice.slots), wanted);
+      choice.slots = FillUp(std::move(choice.slots), groups, wanted);
       break;
     default:
-      if (choice.slots.empty()) choice.slots = FirstSlots(wanted);
+      if (choice.slots.empty()) choice.slots = FillUp({}, groups, wanted);
       break;
   }
   return choice;

@@ -38,7 +38,7 @@ StepGroups Groups(const std::string& pattern) {
 TEST(DynamicSampling, WithoutItAStepHasItsPromptsAndNoMore) {
   v1::RlStage rl;
   rl.set_prompts_per_step(3);
-  EXPECT_EQ(ExtraSlots(rl), 0);
+  EXPECT_FALSE(ReplacesGroups(rl));
   EXPECT_EQ(SlotCount(rl, Groups("===")), 3);
   const BatchChoice choice = ChooseBatch(rl, Groups("=+="));
   EXPECT_THAT(choice.slots, ElementsAre(0, 1, 2));
@@ -49,7 +49,7 @@ TEST(DynamicSampling, WithoutItAStepHasItsPromptsAndNoMore) {
 
 TEST(DynamicSampling, EachWaveDrawsWhatIsMissing) {
   const v1::RlStage rl = Stage(4, 3);
-  EXPECT_EQ(ExtraSlots(rl), 8);
+  EXPECT_TRUE(ReplacesGroups(rl));
   EXPECT_EQ(SlotCount(rl, Groups("")), 4);
   EXPECT_EQ(SlotCount(rl, Groups("+.==")), 4) << "the first wave is not whole";
   EXPECT_EQ(SlotCount(rl, Groups("++++")), 4);
@@ -76,6 +76,18 @@ TEST(DynamicSampling, FallbacksWhereGroupsStayMissing) {
   rl.mutable_algorithm()->mutable_dynamic_sampling()->set_fallback(v1::DYNAMIC_SAMPLING_FALLBACK_FAIL);
   EXPECT_TRUE(ChooseBatch(rl, groups).failed);
   EXPECT_FALSE(ChooseBatch(rl, Groups("=+=++")).failed);
+}
+
+TEST(DynamicSampling, WhereNoneTeachesGroupsWithARewardAreTaken) {
+  v1::RlStage rl = Stage(2, 2);
+  StepGroups groups = Groups("====");
+  for (const int32_t slot : {0, 1, 2}) {
+    groups[slot].summary = GroupSummary();
+    groups[slot].summary.dropped = true;
+  }
+  EXPECT_THAT(ChooseBatch(rl, groups).slots, ElementsAre(3));
+  rl.mutable_algorithm()->mutable_dynamic_sampling()->set_fallback(v1::DYNAMIC_SAMPLING_FALLBACK_FILL);
+  EXPECT_THAT(ChooseBatch(rl, groups).slots, ElementsAre(3));
 }
 
 TEST(DynamicSampling, AComponentDecidesWhereOneIsNamed) {

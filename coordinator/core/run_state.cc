@@ -24,6 +24,12 @@ bool MayBeEvaluated(const v1::StageSpec& spec, const StageState& state, int32_t 
 
 }  // namespace
 
+std::vector<const GroupSummary*> SummariesOf(const StepGroups& groups) {
+  std::vector<const GroupSummary*> summaries;
+  for (const auto& [slot, group] : groups) summaries.push_back(&group.summary);
+  return summaries;
+}
+
 RunState::RunState(const v1::RunCreated& record, absl::Time time)
     : spec_(record.spec()),
       source_sha256_(record.source_sha256().begin(), record.source_sha256().end()),
@@ -286,17 +292,16 @@ std::vector<CheckpointEntry> RunState::Retained(int index, bool kept) const {
   const v1::PeriodicEvalSpec* periodic = PeriodicEvaluation(spec);
   const bool keep_best = periodic != nullptr && periodic->keep_best();
   const CheckpointEntry* best = BestToKeep(index);
-  const int32_t reference_step =
-      state.checkpoints.empty() ? 0 : ReferenceStep(spec, state.checkpoints.back().step);
+  const int32_t reference_step = state.checkpoints.empty() ? 0 : ReferenceStep(spec, state.checkpoints.back().step);
   const size_t keep_last = static_cast<size_t>(std::max(spec_.checkpoints().keep_last(), 1));
   const auto is_kept = [&](size_t i) {
     const CheckpointEntry& checkpoint = state.checkpoints[i];
     if (i + keep_last >= state.checkpoints.size() || &checkpoint == best) return true;
     if (state.finished && checkpoint.path == state.final_path) return true;
-    if (checkpoint.step == reference_step) return true;
+    if (reference_step > 0 && checkpoint.step == reference_step) return true;
     // It may still become the best.
-    return keep_best && checkpoint.step >= state.published_step && MayBeEvaluated(spec, state, checkpoint.step) &&
-           !state.evaluations.contains(checkpoint.step);
+    return keep_best && checkpoint.step >= state.published_step - Lag(spec) &&
+           MayBeEvaluated(spec, state, checkpoint.step) && !state.evaluations.contains(checkpoint.step);
   };
   std::vector<CheckpointEntry> checkpoints;
   for (size_t i = 0; i < state.checkpoints.size(); ++i) {

@@ -32,6 +32,10 @@ struct RecordedGroup {
   GroupSummary summary;
 };
 
+// Those of a step or an evaluation, by slot.
+using StepGroups = std::map<int32_t, RecordedGroup>;
+std::vector<const GroupSummary*> SummariesOf(const StepGroups& groups);
+
 struct CheckpointEntry {
   int32_t step = 0;
   std::string path;
@@ -52,8 +56,8 @@ struct StageState {
   absl::Time published_time;
   // Recorded groups by step and slot. Training steps are forgotten once a durable checkpoint and a report cover them,
   // evaluations once their figures are recorded.
-  std::map<int32_t, std::map<int32_t, RecordedGroup>> train_groups;
-  std::map<int32_t, std::map<int32_t, RecordedGroup>> evaluation_groups;
+  std::map<int32_t, StepGroups> train_groups;
+  std::map<int32_t, StepGroups> evaluation_groups;
   std::map<int32_t, absl::Time> train_published;   // publication of the version that made step's groups
   std::map<int32_t, absl::Time> train_last_group;  // arrival of step's last group
   std::map<int32_t, Metrics> evaluations;          // figures by step
@@ -125,8 +129,8 @@ class RunState {
   // The best checkpoint of a stage with `keep_best`; nullptr where it has none (yet), or does not keep it.
   const CheckpointEntry* BestToKeep(int index) const;
   // Checkpoints of the stage that retention does not need: all but the newest `keep_last`, the best (where the stage
-  // keeps it), the final one, the one that whoever resumes has its reference from, and those that an evaluation may still
-  // make the best.
+  // keeps it), the final one, the one that whoever resumes has its reference from, and those that an evaluation may
+  // still make the best.
   std::vector<CheckpointEntry> ObsoleteCheckpoints(int index) const { return Retained(index, false); }
   // The others, by rising step.
   std::vector<CheckpointEntry> KeptCheckpoints(int index) const { return Retained(index, true); }

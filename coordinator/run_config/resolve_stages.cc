@@ -168,6 +168,10 @@ absl::Status ResolveRl(const ResolveContext& context, const std::string& path, v
                       "expected at least 2, got 1: a sample is compared with the others of its group (or give "
                       "algorithm.baseline: none)");
   }
+  if (rl->group_size() == 1 && rl->algorithm().dynamic_sampling().max_waves() > 1) {
+    return FieldError(path + ".algorithm.dynamic_sampling",
+                      "needs a group_size of at least 2, got 1: no sample of one differs");
+  }
   const bool given = rl->has_optimizer();
   const int64_t optimizer_steps = static_cast<int64_t>(rl->steps()) * rl->minibatches();
   HONE_RETURN_IF_ERROR(ResolveOptimizer(path + ".optimizer", 0, optimizer_steps, given, rl->mutable_optimizer()));
