@@ -95,7 +95,8 @@ class Measurement:
             "PROMPTS", str(self.prompts))
         (self.work / "grpo_step.yaml").write_text(recipe)
         hone = pathlib.Path(self.args.bin).resolve() / "hone"
-        subprocess.run([hone, "up", "--state", f".{name}", "--run", "grpo_step.yaml", "--set", f"name={name}", "--exit"], cwd=self.work, check=True,
+        subprocess.run([hone, "up", "--state", f".{name}", "--run", "grpo_step.yaml", "--set", f"name={name}", "--threads", str(self.args.threads),
+                        "--exit"], cwd=self.work, check=True,
                        stdout=subprocess.DEVNULL)
         times = []
         for line in (self.work / "runs" / name / "metrics.jsonl").read_text().splitlines():
@@ -106,10 +107,10 @@ class Measurement:
         progress(f"Hone's GRPO steps, s: {seconds}")
         for value in seconds:
             self.note("grpo_step", STEP_SAMPLES / value)
-        mode = self.modes[0][0]
-        line = json_line([sys.executable, PEERS / "trl_grpo.py", "--model", self.args.model, "--prompt_file", self.prompts, "--mode", mode, "--threads",
-                          self.args.threads, "--steps", 1])
-        self.note("grpo_step", STEP_SAMPLES / line["step_seconds"][1], f"TRL {line['trl']}, {TRAIN_MODES[mode]}")
+        for mode in dict(self.modes):
+            line = json_line([sys.executable, PEERS / "trl_grpo.py", "--model", self.args.model, "--prompt_file", self.prompts, "--mode", mode,
+                              "--threads", self.args.threads, "--steps", 1])
+            self.note("grpo_step", STEP_SAMPLES / line["step_seconds"][1], f"TRL {line['trl']}, {TRAIN_MODES[mode]}")
 
     def rows(self):
         for name, values in self.values.items():

@@ -13,8 +13,8 @@ namespace hone::cli {
 std::string ModelFolder(const v1::RunSpec& spec, const v1::StageSpec& stage);
 
 // Refuses what the learner would refuse when it begins, as far as it can be known before: INVALID_ARGUMENT with the
-// field's path where an algorithm's own piece is not built in, or max_new_tokens leaves no room for a prompt. A model that
-// is not there yet, or cannot be read, is passed over.
+// field's path where an algorithm's own piece is not built in, or max_new_tokens leaves no room for a prompt. A model
+// that is not there yet, or cannot be read, is passed over.
 absl::Status CheckWithLearner(const v1::RunSpec& resolved);
 
 // What the run reads and does not find from the current folder: one error for each field, its path first. A model must

@@ -53,9 +53,10 @@ std::string Describe(const v1::RunSpec& spec, const v1::StageSpec& stage) {
     case v1::StageSpec::kRl: {
       const v1::RlStage& rl = stage.rl();
       const int64_t each = static_cast<int64_t>(rl.prompts_per_step()) * rl.group_size();
-      what = absl::StrCat(rl.steps(), " steps of ", rl.prompts_per_step(), " prompts x ", rl.group_size(), " samples (",
-                          rl.algorithm().dynamic_sampling().max_waves() > 1 ? "at least " : "", Grouped(each * rl.steps()), " rollouts in all) from '", rl.dataset(), "'",
-                          rl.has_evaluate() ? Describe(rl.evaluate()) : "");
+      what =
+          absl::StrCat(rl.steps(), " steps of ", rl.prompts_per_step(), " prompts x ", rl.group_size(), " samples (",
+                       rl.algorithm().dynamic_sampling().max_waves() > 1 ? "at least " : "", Grouped(each * rl.steps()),
+                       " rollouts in all) from '", rl.dataset(), "'", rl.has_evaluate() ? Describe(rl.evaluate()) : "");
       break;
     }
     case v1::StageSpec::kEvaluate:

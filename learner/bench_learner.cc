@@ -1,8 +1,10 @@
 // Tokens per second of what the learner does with a batch, on a model folder:
 //
 //   train             forward, backward and AdamW with fp32 masters over --sequences of --length tokens
-//   shared, unshared  the same over --prompts x --samples sequences of --prompt + --completion tokens, where the samples of a
-//                     prompt share its rows, and where they do not; tokens are counted as fed, so that the ratio is that of times
+//   shared, unshared  the same over --prompts x --samples sequences of --prompt + --completion tokens, where the
+//   samples of a
+//                     prompt share its rows, and where they do not; tokens are counted as fed, so that the ratio is
+//                     that of times
 //   grpo_update       a GRPO step's learner part with a reference model on the former: reference log-probs, forward,
 //                     backward, AdamW
 //

@@ -66,17 +66,17 @@ absl::Status ListFiles(const std::string& root, const std::string& below, std::v
 
 json StateJson(const CheckpointState& state) {
   json out = {{"format", kFormat},
-          {"run", state.run},
-          {"stage", state.stage},
-          {"spec_hash", state.spec_hash},
-          {"version", state.version},
-          {"parent_version", state.parent_version},
-          {"step", state.step},
-          {"optimizer_updates", state.optimizer_updates},
-          {"optimizer_skipped", state.optimizer_skipped},
-          {"journal_position", state.journal_position},
-          {"root_hash", state.root_hash},
-          {"inputs", state.inputs}};
+              {"run", state.run},
+              {"stage", state.stage},
+              {"spec_hash", state.spec_hash},
+              {"version", state.version},
+              {"parent_version", state.parent_version},
+              {"step", state.step},
+              {"optimizer_updates", state.optimizer_updates},
+              {"optimizer_skipped", state.optimizer_skipped},
+              {"journal_position", state.journal_position},
+              {"root_hash", state.root_hash},
+              {"inputs", state.inputs}};
   if (!state.previous_root_hash.empty()) out["previous_root_hash"] = state.previous_root_hash;
   return out;
 }
@@ -284,8 +284,7 @@ absl::StatusOr<Checkpoint> LoadCheckpoint(const std::string& path, CheckpointPar
     HONE_ASSIGN_OR_RETURN(checkpoint.second_moment, ReadMoments(loaded.config, JoinPath(path, kSecondMoment)));
   }
   if (parts == CheckpointParts::kAll && !checkpoint.state.previous_root_hash.empty()) {
-    HONE_ASSIGN_OR_RETURN(checkpoint.previous,
-                          model::LoadParameters(loaded.config, JoinPath(path, kPreviousFolder)));
+    HONE_ASSIGN_OR_RETURN(checkpoint.previous, model::LoadParameters(loaded.config, JoinPath(path, kPreviousFolder)));
   }
   return checkpoint;
 }

@@ -4,7 +4,8 @@
 //   model/                                   the fp32 masters as a Hugging Face folder, loadable by any program
 //   optimizer/first_moment.safetensors       AdamW's moments, under the parameters' names
 //   optimizer/second_moment.safetensors
-//   previous/                                where the next steps are sampled by the weights of the step before too (one_step_off):
+//   previous/                                where the next steps are sampled by the weights of the step before too
+//   (one_step_off):
 //                                            those weights as samplers read them, in fp32
 //
 // Invariants:

@@ -47,13 +47,15 @@ TEST(ScorerTest, WeightedSumWithEveryComponentShown) {
 }
 
 TEST(ScorerTest, ALongCompletionPays) {
-  const auto response = ScoreGroup(Request(
-      std::string(kGood) + "rewards { accuracy {} } rewards { overlong { max_tokens: 10 buffer_tokens: 4 } } answer: '3'"));
+  const auto response = ScoreGroup(
+      Request(std::string(kGood) +
+              "rewards { accuracy {} } rewards { overlong { max_tokens: 10 buffer_tokens: 4 } } answer: '3'"));
   ASSERT_TRUE(response.ok()) << response.status();
   EXPECT_EQ(response->verdicts(0).components(1).name(), "overlong");
   EXPECT_EQ(response->verdicts(0).reward(), 1 - 0.5);
-  EXPECT_THAT(std::string(ScoreGroup(Request("completions {} rewards { overlong { max_tokens: 10 } }")).status().message()),
-              HasSubstr("rewards[0]: overlong.buffer_tokens"));
+  EXPECT_THAT(
+      std::string(ScoreGroup(Request("completions {} rewards { overlong { max_tokens: 10 } }")).status().message()),
+      HasSubstr("rewards[0]: overlong.buffer_tokens"));
 }
 
 TEST(ScorerTest, UnscorableIsAStateOfItsOwn) {

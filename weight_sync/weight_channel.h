@@ -79,8 +79,8 @@ class WeightSnapshot {
 class WeightPublisher {
  public:
   virtual ~WeightPublisher() = default;
-  // From now on `snapshot` is what its run's version number names here. The newest `keep` versions of its run stay; of all
-  // others transfers in progress are aborted.
+  // From now on `snapshot` is what its run's version number names here. The newest `keep` versions of its run stay; of
+  // all others transfers in progress are aborted.
   virtual void Publish(std::shared_ptr<const WeightSnapshot> snapshot, int keep) = 0;
   void Publish(std::shared_ptr<const WeightSnapshot> snapshot) { Publish(std::move(snapshot), 1); }
 };

@@ -125,9 +125,9 @@ class WeightServer::Service final : public v1::WeightService::Service {
                         absl::StrCat("version ", version, " of run '", run, "' is not served here, but ", held));
   }
 
-  mutable std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;                                 // guards what follows
   std::vector<std::shared_ptr<const WeightSnapshot>> kept_;  // of one run, by rising number
-  std::set<std::string> holders_;  // of the newest
+  std::set<std::string> holders_;                            // of the newest
 };
 
 WeightServer::WeightServer() : service_(std::make_unique<Service>()) {}

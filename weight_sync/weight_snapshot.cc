@@ -66,8 +66,8 @@ absl::StatusOr<model::FlatTensor> ValuesOf(const kernels::KernelContext& context
   HONE_RETURN_IF_ERROR(snapshot.VisitTensors(context, [&](std::string_view name, std::span<const float> tensor) {
     const model::ParameterInfo* parameter = layout.Find(name);
     if (parameter == nullptr || parameter->size != std::ssize(tensor)) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor '", std::string(name), "' of ", tensor.size(),
-                                                     " values does not fit the model"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor '", std::string(name), "' of ", tensor.size(), " values does not fit the model"));
     }
     std::memcpy(values.data() + parameter->offset, tensor.data(), tensor.size_bytes());
     return absl::OkStatus();

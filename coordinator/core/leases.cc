@@ -13,9 +13,7 @@ void LeaseTable::Clear() {
   free_.clear();
 }
 
-void LeaseTable::Open(WorkSet set, const std::set<int32_t>& recorded) {
-  Insert(next_set_++, std::move(set), recorded);
-}
+void LeaseTable::Open(WorkSet set, const std::set<int32_t>& recorded) { Insert(next_set_++, std::move(set), recorded); }
 
 void LeaseTable::Replace(int key, WorkSet set, const std::set<int32_t>& recorded) {
   HONE_CHECK(OutstandingIn(key) == 0) << "set " << key << " has groups outstanding";

@@ -59,13 +59,13 @@ struct ResolveContext {
 absl::Status CheckDataset(const ResolveContext& context, const std::string& path, const std::string& name, bool given);
 
 enum class RewardUse { kTraining, kEvaluation };
-// Names, weights and each kind's own fields; for training at least one weight other than 0. `max_new_tokens` is that of the
-// completions which are rewarded.
+// Names, weights and each kind's own fields; for training at least one weight other than 0. `max_new_tokens` is that of
+// the completions which are rewarded.
 absl::Status ResolveRewards(const std::string& path, RewardUse use, int32_t max_new_tokens,
                             google::protobuf::RepeatedPtrField<v1::RewardSpec>* rewards);
 
-// The stage's algorithm: the preset's values and defaults, ranges, and what cannot go together. Its rewards and its mode
-// are resolved before.
+// The stage's algorithm: the preset's values and defaults, ranges, and what cannot go together. Its rewards and its
+// mode are resolved before.
 absl::Status ResolveAlgorithm(const std::string& path, v1::RlStage* rl);
 
 // The stage's kind: everything but its name and origin.

@@ -124,7 +124,7 @@ absl::Status CheckCustom(const std::string& path, const v1::CustomPiece& piece) 
   return absl::OkStatus();
 }
 
-// What a piece of one's own stands in place of may not be set beside it.
+// What a piece of one's own stands in place of may not be chosen beside it; the clip's bounds mean nothing then.
 absl::Status ResolveCustom(const std::string& path, v1::AlgorithmSpec* a) {
   if (a->has_custom_advantage()) {
     HONE_RETURN_IF_ERROR(CheckCustom(path + ".custom_advantage", a->custom_advantage()));
@@ -139,6 +139,22 @@ absl::Status ResolveCustom(const std::string& path, v1::AlgorithmSpec* a) {
     return FieldError(path + ".policy_loss", "not with custom_loss, which stands in its place");
   }
   if (a->dual_clip() != 0) return FieldError(path + ".dual_clip", "not with custom_loss");
+  return absl::OkStatus();
+}
+
+// Which groups teach is told by their samples' values: that must be what the advantages are made of.
+absl::Status CheckReplacing(const std::string& path, const v1::AlgorithmSpec& a) {
+  if (a.dynamic_sampling().max_waves() <= 1) return absl::OkStatus();
+  if (a.baseline() == v1::ADVANTAGE_BASELINE_NONE && !a.has_custom_advantage()) {
+    return FieldError(path + ".dynamic_sampling",
+                      "not with baseline: none, where a group whose samples have one reward teaches, too");
+  }
+  if (a.supervision() == v1::SUPERVISION_PROCESS) {
+    return FieldError(
+        path + ".dynamic_sampling",
+        "not with supervision: process, where a group whose samples have one reward may teach (max_waves: 1 "
+        "switches a preset's off)");
+  }
   return absl::OkStatus();
 }
 
@@ -224,6 +240,7 @@ absl::Status ResolveAlgorithm(const std::string& path, v1::RlStage* rl) {
   if (algorithm->has_dynamic_sampling()) {
     HONE_RETURN_IF_ERROR(
         ResolveDynamicSampling(path + ".dynamic_sampling", rl->rewards(), algorithm->mutable_dynamic_sampling()));
+    HONE_RETURN_IF_ERROR(CheckReplacing(path, *algorithm));
   }
   for (int i = 0; i < algorithm->corrections_size(); ++i) {
     HONE_RETURN_IF_ERROR(

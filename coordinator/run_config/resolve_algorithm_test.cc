@@ -152,6 +152,9 @@ TEST(ResolveAlgorithm, DynamicSampling) {
   EXPECT_EQ(own.max_waves(), 4);
   EXPECT_EQ(own.component(), "") << "the reward itself";
   EXPECT_EQ(Resolved("preset: dapo, dynamic_sampling: {component: ''}").dynamic_sampling().component(), "");
+  EXPECT_THAT(Error("preset: reinforce_plus_plus, dynamic_sampling: {}"),
+              HasSubstr("algorithm.dynamic_sampling: not with baseline: none"));
+  EXPECT_TRUE(ResolveRl("preset: dapo, custom_advantage: {name: max_rl}").ok());
   EXPECT_THAT(Error("dynamic_sampling: {max_waves: 0}"),
               HasSubstr("stages[0].rl.algorithm.dynamic_sampling.max_waves: expected at least 1, got 0"));
   EXPECT_THAT(Error("dynamic_sampling: {component: acuracy}"),
@@ -167,6 +170,7 @@ TEST(ResolveAlgorithm, ProcessSupervisionNeedsAJudgeOfSteps) {
     return rl.ok() ? "" : std::string(rl.status().message());
   };
   EXPECT_EQ(process(""), "");
+  EXPECT_THAT(process(", dynamic_sampling: {}"), HasSubstr("dynamic_sampling: not with supervision: process"));
   EXPECT_THAT(process(", baseline: leave_one_out"), HasSubstr("algorithm.baseline: expected group_mean"));
   EXPECT_THAT(process(", advantage_normalization: whiten"), HasSubstr("advantage_normalization: expected none,"));
   EXPECT_THAT(process(", ratio: sequence_mean"), HasSubstr("algorithm.ratio: expected token"));

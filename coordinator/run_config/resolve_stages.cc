@@ -163,14 +163,11 @@ absl::Status ResolveRl(const ResolveContext& context, const std::string& path, v
   if (!rl->has_overlong()) rl->set_overlong(v1::OVERLONG_POLICY_DROP);
   HONE_RETURN_IF_ERROR(ResolveSampling(path + ".sampling", SamplingUse::kTraining, rl->mutable_sampling()));
   HONE_RETURN_IF_ERROR(ResolveAlgorithm(path + ".algorithm", rl));
-  if (rl->group_size() == 1 && rl->algorithm().baseline() != v1::ADVANTAGE_BASELINE_NONE) {
+  if (rl->group_size() == 1 &&
+      (rl->algorithm().baseline() != v1::ADVANTAGE_BASELINE_NONE || rl->algorithm().has_custom_advantage())) {
     return FieldError(path + ".group_size",
                       "expected at least 2, got 1: a sample is compared with the others of its group (or give "
                       "algorithm.baseline: none)");
-  }
-  if (rl->group_size() == 1 && rl->algorithm().dynamic_sampling().max_waves() > 1) {
-    return FieldError(path + ".algorithm.dynamic_sampling",
-                      "needs a group_size of at least 2, got 1: no sample of one differs");
   }
   const bool given = rl->has_optimizer();
   const int64_t optimizer_steps = static_cast<int64_t>(rl->steps()) * rl->minibatches();

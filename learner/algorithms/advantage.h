@@ -33,8 +33,8 @@ struct AdvantageOptions {
   AdvantageBaseline baseline = AdvantageBaseline::kGroupMean;
   AdvantageNormalization normalization = AdvantageNormalization::kSampleStd;
   double epsilon = 1e-6;
-  // In place of baseline and group deviation where it is set (custom.h): from a group's scored rewards, at least one, to
-  // as many advantages.
+  // In place of baseline and group deviation where it is set (custom.h): from a group's scored rewards, at least one,
+  // to as many advantages.
   std::function<std::vector<double>(std::span<const double>)> custom;
 };
 

@@ -24,14 +24,15 @@ absl::StatusOr<std::pair<decltype(Piece::function), Parameters>> Find(const std:
                                                                       const Parameters& given) {
   const auto piece = pieces.find(name);
   if (piece == pieces.end()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ".name: '", name, "' is not built in; there are: ", NamesOf(pieces)));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ".name: '", name, "' is not built in; there are: ", NamesOf(pieces)));
   }
   Parameters parameters = piece->second.defaults;
   for (const auto& [key, value] : given) {
     const auto known = parameters.find(key);
     if (known == parameters.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ".parameters.", key, ": '", name, "' has no such parameter; it has: ", NamesOf(parameters)));
+      return absl::InvalidArgumentError(absl::StrCat(path, ".parameters.", key, ": '", name,
+                                                     "' has no such parameter; it has: ", NamesOf(parameters)));
     }
     known->second = value;
   }

@@ -40,8 +40,8 @@ struct CustomPieces {
 // All that are built in. Thread-safe.
 const CustomPieces& BuiltInPieces();
 
-// The piece with its parameters bound. INVALID_ARGUMENT, naming the field below `path` and what there is: no such piece,
-// or no such parameter.
+// The piece with its parameters bound. INVALID_ARGUMENT, naming the field below `path` and what there is: no such
+// piece, or no such parameter.
 absl::StatusOr<decltype(AdvantageOptions::custom)> BindAdvantage(const std::string& path, const std::string& name,
                                                                  const Parameters& parameters);
 absl::StatusOr<decltype(PolicyLossOptions::custom)> BindLoss(const std::string& path, const std::string& name,

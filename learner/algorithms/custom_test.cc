@@ -52,7 +52,8 @@ TEST(CustomPieces, WhatIsNotThereIsNamed) {
               HasSubstr("loss.name: 'sappo' is not built in; there are: sapo"));
   EXPECT_THAT(std::string(BindLoss("loss", "sapo", {{"tau", 1}}).status().message()),
               HasSubstr("loss.parameters.tau: 'sapo' has no such parameter; it has: tau_negative, tau_positive"));
-  EXPECT_THAT(std::string(BindAdvantage("advantage", "max_rl", {{"a", 1}}).status().message()), HasSubstr("it has: none"));
+  EXPECT_THAT(std::string(BindAdvantage("advantage", "max_rl", {{"a", 1}}).status().message()),
+              HasSubstr("it has: none"));
 }
 
 }  // namespace

@@ -164,9 +164,9 @@ class Sum {
   int64_t total_ = 0, term_ = 0;
 };
 
-// Follows a text token by token. Sides of equations are sums between equals signs; two that stand side by side are judged
-// where at least one has an operation. An expression with a part that this rule does not read is passed over to its end:
-// what is left of it would mean something else.
+// Follows a text token by token. Sides of equations are sums between equals signs; two that stand side by side are
+// judged where at least one has an operation. An expression with a part that this rule does not read is passed over to
+// its end: what is left of it would mean something else.
 class Judge {
  public:
   explicit Judge(int64_t modulus) : modulus_(modulus) {}

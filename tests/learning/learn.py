@@ -4,8 +4,8 @@ pass@1 before and after. With --svg it draws the curves too.
 
 Usage: tests/learning/learn.py --bin build/release/bin [--seeds 0,1,2] [--only grpo,dapo] [--svg docs/algorithms.svg]
 
-One cluster (`hone up --detach`) carries out all runs, one after the other; what was done before is taken over, so a broken-off call can
-be made again. Leaves runs/learn-*, and bench/out/learning.json. Ends with 1 where an algorithm has less than --floor (0.85) pass@1 for
+One cluster (`hone up --detach`) carries out all runs, one after the other. What an earlier call left is removed, or taken over with --resume.
+Leaves runs/learn-*, and bench/out/learning.json. Ends with 1 where an algorithm has less than --floor (0.85) pass@1 for
 some seed, or a log-prob of the rollout differed from the learner's.
 """
 import argparse
@@ -13,6 +13,7 @@ import html
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -57,6 +58,11 @@ def carry_out(hone, recipe, name, seed, *overrides):
         return
     sets = [f"name={name}", f"seed={seed}", *overrides]
     run(hone, "run", recipe, *[part for override in sets for part in ("--set", override)], "--wait", stdout=subprocess.DEVNULL)
+
+
+def put_aside():
+    for path in [ROOT / STATE, *(ROOT / "runs").glob("learn-*")]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def train(hone, recipes, seeds):
@@ -109,11 +115,12 @@ def report(recipes, seeds, floor):
         curves[recipe] = [evaluations(name, "rl") for name in names]
         summaries = [summary(name) for name in names]
         after = [points[-1][1] for points in curves[recipe]]
-        difference = max(s["max_abs_logprob_diff"] for s in summaries)
+        differences = [s["max_abs_logprob_diff"] for s in summaries]  # None: nothing was compared; "infinite": a NaN
+        difference = next((d for d in differences if d != 0), 0)
         seconds = [s["run_seconds"] for s in summaries]
         well = well and min(after) >= floor and difference == 0
         texts = ", ".join(f"{points[0][1]:.3f} -> {points[-1][1]:.3f}" for points in curves[recipe])
-        print(f"{recipe:30} {texts:45} {min(seconds):7.0f} to {max(seconds):4.0f} {difference:10g}")
+        print(f"{recipe:30} {texts:45} {min(seconds):7.0f} to {max(seconds):4.0f} {difference!s:>10}")
         rows.append({"name": f"learning/{recipe}/pass_at_1", "value": sorted(after)[len(after) // 2], "unit": "share", "min": min(after),
                      "max": max(after), "peer": None, "peer_value": None, "ratio": None})
     (ROOT / "bench/out").mkdir(parents=True, exist_ok=True)
@@ -128,12 +135,15 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--floor", type=float, default=0.85)
     parser.add_argument("--svg", default="")
+    parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     seeds = [int(seed) for seed in args.seeds.split(",")]
     there = sorted(path.stem for path in (ROOT / "recipes/algorithms").glob("*.yaml"))
     recipes = args.only.split(",") if args.only else there
     if unknown := [name for name in recipes if name not in there]:
         sys.exit(f"--only: no recipe {', '.join(unknown)}; there are {', '.join(there)}")
+    if not args.resume:
+        put_aside()
     train((ROOT / args.bin / "hone").resolve(), recipes, seeds)
     curves, well = report(recipes, seeds, args.floor)
     if args.svg:

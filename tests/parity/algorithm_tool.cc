@@ -3,8 +3,8 @@
 //   algorithm_tool <cases.json> <results.json>
 //
 // cases.json: a list of {"algorithm": AlgorithmSpec as YAML between braces, "max_new_tokens": .., "sequences":
-// [{"group", "reward" (or null), "in_loss", "steps": [[token, reward], ...], "logprobs", "old", "rollout", "reference", "entropies"}, ...]}.
-// results.json: a list of
+// [{"group", "reward" (or null), "in_loss", "steps": [[token, reward], ...], "logprobs", "old", "rollout", "reference",
+// "entropies"}, ...]}. results.json: a list of
 // {"advantages", "d_logprob", "d_entropy": a list for each sequence, "loss"}.
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -21,11 +21,11 @@ namespace {
 using nlohmann::json;
 
 absl::StatusOr<RlOptions> OptionsOf(const json& test) {
-  const std::string yaml =
-      absl::StrCat("name: parity\nmodel: {path: m}\ndatasets: {d: {sources: [{path: a}]}}\nstages:\n  - name: rl\n",
-                   "    rl: {dataset: d, steps: 1, rewards: [{format: {}}, {arithmetic: {}}], optimizer: {learning_rate: 1},\n",
-                   "      sampling: {max_new_tokens: ", test.at("max_new_tokens").get<int>(), "},\n      algorithm: {",
-                   test.at("algorithm").get<std::string>(), "}}\n");
+  const std::string yaml = absl::StrCat(
+      "name: parity\nmodel: {path: m}\ndatasets: {d: {sources: [{path: a}]}}\nstages:\n  - name: rl\n",
+      "    rl: {dataset: d, steps: 1, rewards: [{format: {}}, {arithmetic: {}}], optimizer: {learning_rate: 1},\n",
+      "      sampling: {max_new_tokens: ", test.at("max_new_tokens").get<int>(), "},\n      algorithm: {",
+      test.at("algorithm").get<std::string>(), "}}\n");
   HONE_ASSIGN_OR_RETURN(const v1::RunSpec spec, ParseRunYaml(yaml, "case"));
   HONE_ASSIGN_OR_RETURN(const v1::RunSpec resolved, ResolveRunSpec(spec));
   return MakeRlOptions(resolved.stages(0).rl());
@@ -55,11 +55,11 @@ std::vector<OutcomeSample> OutcomesOf(const json& sequences, const RlOptions& op
 absl::StatusOr<json> Compute(const json& test) {
   HONE_ASSIGN_OR_RETURN(const RlOptions options, OptionsOf(test));
   const json& sequences = test.at("sequences");
-  const auto advantages = EstimateAdvantages(OutcomesOf(sequences, options),
-                                             {.advantage = options.advantage,
-                                              .kl_placement = options.objective.kl_placement,
-                                              .discount = options.discount,
-                                              .process = options.process});
+  const auto advantages =
+      EstimateAdvantages(OutcomesOf(sequences, options), {.advantage = options.advantage,
+                                                          .kl_placement = options.objective.kl_placement,
+                                                          .discount = options.discount,
+                                                          .process = options.process});
   LossExtent extent{.max_new_tokens = options.max_new_tokens};
   for (const json& sequence : sequences) {
     const size_t tokens = sequence.at("logprobs").size();

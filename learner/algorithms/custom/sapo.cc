@@ -1,5 +1,5 @@
-// SAPO's soft gate in place of the clip (arXiv:2511.20347): the further a ratio is from 1 the less its token weighs, and
-// no gradient is cut. L = -(4 / tau) sigmoid(tau (ratio - 1)) A, with a tau of its own for A < 0.
+// SAPO's soft gate in place of the clip (arXiv:2511.20347): the further a ratio is from 1 the less its token weighs,
+// and no gradient is cut. L = -(4 / tau) sigmoid(tau (ratio - 1)) A, with a tau of its own for A < 0.
 #include "kernels/math.h"
 #include "learner/algorithms/custom.h"
 
