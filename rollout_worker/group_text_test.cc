@@ -112,7 +112,7 @@ TEST_F(GroupTextTest, StepsEndInTheTokenThatHoldsTheirLastByte) {
   v1::RewardComponent& component = *trajectory.mutable_verdict()->add_components();
   for (const int32_t end : {0, 7, 8, 9, 11, 20, 99}) component.add_steps()->set_end_byte(end);
   trajectory.mutable_verdict()->add_components();  // judges the whole
-  PlaceSteps(*text_.tokenizer, &trajectory);
+  PlaceSteps(*text_->tokenizer, &trajectory);
   std::vector<int32_t> tokens;
   for (const v1::StepScore& step : component.steps()) tokens.push_back(step.last_token());
   EXPECT_THAT(tokens, testing::ElementsAre(0, 0, 1, 1, 2, 3, 3));

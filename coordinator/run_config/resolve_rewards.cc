@@ -45,7 +45,7 @@ absl::Status ResolveLanguage(const std::string& path, v1::LanguageReward* langua
 }
 
 absl::Status ResolveOverlong(const std::string& path, int32_t max_new_tokens, v1::OverlongReward* overlong) {
-  if (!overlong->has_max_tokens()) overlong->set_max_tokens(max_new_tokens);
+  if (!overlong->has_max_tokens()) overlong->set_max_tokens(std::max(1, max_new_tokens));
   HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".max_tokens", overlong->max_tokens(), 1));
   if (!overlong->has_buffer_tokens()) overlong->set_buffer_tokens(std::max(1, overlong->max_tokens() / 5));
   HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".buffer_tokens", overlong->buffer_tokens(), 1));

@@ -303,7 +303,7 @@ TEST(Resolve, EvaluationsTakeTheNearestRewards) {
   ASSERT_TRUE(ApplyOverride(&spec, "stages.base.pretrain.evaluate={evaluation: {dataset: test}}").ok());
   const auto resolved = ResolveRunSpec(spec);
   ASSERT_TRUE(resolved.ok()) << resolved.status();
-  EXPECT_EQ(resolved->stages(0).pretrain().evaluate().evaluation().rewards_size(), 4);
+  EXPECT_EQ(resolved->stages(0).pretrain().evaluate().evaluation().rewards_size(), 5);
   spec.mutable_stages()->DeleteSubrange(1, 1);
   EXPECT_THAT(std::string(ResolveRunSpec(spec).status().message()),
               HasSubstr("stages[0].pretrain.evaluate.evaluation.rewards: required: the run has no rl stage"));

@@ -124,15 +124,18 @@ def run_once(args, data, disturb, crash_role=None, crash_at=None):
             time.sleep(0.05)
         if state not in ("RUN_STATE_SUCCEEDED", "succeeded"):
             raise RuntimeError(f"run ended as {state}; logs in {folder}")
-        listed = cluster.hone("samples", "tiny", "--stage", "zero", "--purpose", "train", "--all", "--output", "json").stdout
-        samples = [json.loads(line) for line in listed.splitlines()]
+        samples = []
+        for stage in ("zero", "behind"):
+            listed = cluster.hone("samples", "tiny", "--stage", stage, "--purpose", "train", "--all", "--output", "json").stdout
+            samples += [(stage, json.loads(line)) for line in listed.splitlines()]
     finally:
         cluster.stop()
     with open(os.path.join(folder, "out/summary.json")) as f:
         summary = json.load(f)
-    keys = collections.Counter((s["step"], s["group_id"], s["trajectory"]["sample_index"]) for s in samples)
-    if len(keys) != 8 * 4 * 4 or max(keys.values()) != 1:
-        raise RuntimeError(f"expected each of {8 * 4 * 4} samples once, found {len(keys)} kinds, {len(samples)} in all; {folder}")
+    keys = collections.Counter((stage, s["step"], s["group_id"], s["trajectory"]["sample_index"]) for stage, s in samples)
+    if max(keys.values()) != 1:
+        raise RuntimeError(f"expected each sample once, found {len(keys)} kinds, {len(samples)} in all; {folder}")
+    summary["samples"] = set(keys)
     return summary, cluster, folder
 
 
@@ -173,7 +176,10 @@ def main():
     summary, _, folder = run_once(args, data, lambda cluster: None)
     undisturbed_seconds = time.monotonic() - begin
     want = summary["weights_sha256"]
-    print(f"undisturbed: {undisturbed_seconds:.1f} s, weights {want}", flush=True)
+    want_samples = summary["samples"]
+    if len(want_samples) < (8 + 6) * 4 * 4:
+        raise SystemExit(f"expected at least {(8 + 6) * 4 * 4} samples, the undisturbed run has {len(want_samples)}")
+    print(f"undisturbed: {undisturbed_seconds:.1f} s, {len(want_samples)} samples, weights {want}", flush=True)
     shutil.rmtree(folder)
     failures = 0
 
@@ -182,6 +188,8 @@ def main():
         begin = time.monotonic()
         try:
             summary, cluster, folder = work()
+            if summary["samples"] != want_samples:
+                raise RuntimeError(f"{len(summary['samples'] ^ want_samples)} samples are missing or of another group than undisturbed; {folder}")
             good = summary["weights_sha256"] == want and summary["max_abs_logprob_diff"] == 0
             detail = f"starts {dict(cluster.starts)}" + ("" if good else f" WEIGHTS {summary['weights_sha256']} in {folder}")
             if good and not args.keep:
