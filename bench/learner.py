@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 
+import table
 import transformers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -144,13 +145,8 @@ def main():
             measurement.grpo_step(turn)
             progress(f"round {turn + 1} of {args.rounds} done")
         rows = list(measurement.rows())
-    print(f"{'':16s} {'Hone':>9s} {'min':>9s} {'max':>9s} {'peer':>9s} {'ratio':>6s}")
-    for row in rows:
-        print(f"{row['name']:16s} {row['value']:9.2f} {row['min']:9.2f} {row['max']:9.2f} {row['peer_value']:9.2f} {row['ratio']:6.2f}  {row['unit']}; {row['peer']}")
-    os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
-    with open(args.out, "w") as f:
-        json.dump(rows, f, indent=1)
-        f.write("\n")
+    table.print_rows(rows)
+    table.write_rows(rows, args.out)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+import table
+
 
 def run_json_lines(command):
     """The JSON objects that a peer's script prints, one a line; each also goes to stderr as it comes, for these take minutes."""
@@ -34,8 +36,8 @@ def run_rows(command):
     return {row["name"]: row for row in (rows["rows"] if isinstance(rows, dict) else rows)}
 
 
-def note(table, name, value):
-    table.setdefault(name, []).append(value)
+def note(rates, name, value):
+    rates.setdefault(name, []).append(value)
 
 
 def progress(line):
@@ -140,12 +142,6 @@ class Measurement:
                    "peer_value": peer_value, "ratio": value / peer_value}
 
 
-def print_table(rows):
-    print(f"{'':20s} {'Hone':>9s} {'min':>9s} {'max':>9s} {'peer':>9s} {'ratio':>6s}")
-    for row in rows:
-        print(f"{row['name']:20s} {row['value']:9.1f} {row['min']:9.1f} {row['max']:9.1f} {row['peer_value']:9.1f} {row['ratio']:6.2f}  {row['peer']}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench_bin", required=True)
@@ -161,11 +157,8 @@ def main():
         measurement.round()
         progress(f"round {turn + 1} of {args.rounds} done")
     rows = list(measurement.rows())
-    print_table(rows)
-    os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
-    with open(args.out, "w") as f:
-        json.dump(rows, f, indent=1)
-        f.write("\n")
+    table.print_rows(rows)
+    table.write_rows(rows, args.out)
 
 
 if __name__ == "__main__":
