@@ -50,7 +50,7 @@ class NestingScope {
 // A job is published by storing its number of chunks in `unclaimed`. Whoever decrements it from r to r - 1 owns chunk r
 // - 1, and only then reads the job's fields: they cannot change before that chunk is finished, because the caller waits
 // for all of them.
-struct ThreadPool::Impl {
+struct ThreadPool::Impl {  // NOLINT(clang-analyzer-optin.performance.Padding): what threads write has lines of its own
   int threads = 1;
   std::vector<std::thread> workers;
   std::mutex one_job;  // held by the caller for the whole of its job

@@ -88,7 +88,7 @@ absl::Status Core::CheckWorkerKeys(const std::vector<std::string>& keys) const {
 
 // For a worker that registered before a learner did whose key it has not. Registering again will tell it what does not
 // fit.
-absl::Status Core::DismissWorker(std::string id) {
+absl::Status Core::DismissWorker(const std::string& id) {
   leases_.ReleaseExcept(id, {});
   members_.Remove(id);
   return UnknownMember(id);

@@ -21,7 +21,7 @@ const char* RolePrefix(v1::MemberRole role) {
 }  // namespace
 
 std::string Members::Add(const v1::RegisterRequest& request, absl::Time now) {
-  const std::string id = incarnation_ + "-" + RolePrefix(request.role()) + "-" + std::to_string(next_serial_);
+  std::string id = incarnation_ + "-" + RolePrefix(request.role()) + "-" + std::to_string(next_serial_);
   AddAs(id, request, now);
   return id;
 }
@@ -70,6 +70,7 @@ std::vector<std::string> Members::RewardAddresses() const {
   std::sort(servers.begin(), servers.end(),
             [](const MemberState* a, const MemberState* b) { return a->serial < b->serial; });
   std::vector<std::string> addresses;
+  addresses.reserve(servers.size());
   for (const MemberState* server : servers) addresses.push_back(server->address);
   return addresses;
 }

@@ -224,6 +224,7 @@ std::string Suggest(std::string_view word, const std::vector<std::string>& known
 absl::StatusOr<const FieldDescriptor*> FindField(const Descriptor* type, std::string_view name) {
   if (const FieldDescriptor* field = type->FindFieldByName(std::string(name))) return field;
   std::vector<std::string> known;
+  known.reserve(static_cast<size_t>(type->field_count()));
   for (int i = 0; i < type->field_count(); ++i) known.push_back(type->field(i)->name());
   if (known.empty()) return absl::InvalidArgumentError("unknown field; this takes no fields: write {}");
   return absl::InvalidArgumentError(absl::StrCat("unknown field; ", Suggest(name, known)));

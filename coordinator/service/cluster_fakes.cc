@@ -17,7 +17,7 @@ void Wait(google::protobuf::Duration* wait) { wait->set_nanos(300'000'000); }
 
 }  // namespace
 
-FakeMember::FakeMember(std::string address, v1::MemberRole role, std::string name)
+FakeMember::FakeMember(const std::string& address, v1::MemberRole role, std::string name)
     : name_(std::move(name)), role_(role), stub_(v1::CoordinatorService::NewStub(CreateChannel(address))) {}
 
 FakeMember::~FakeMember() { Stop(); }

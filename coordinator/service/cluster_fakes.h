@@ -24,7 +24,7 @@ class FakeMember {
   void Stop();
 
  protected:
-  FakeMember(std::string address, v1::MemberRole role, std::string name);
+  FakeMember(const std::string& address, v1::MemberRole role, std::string name);
   void Start(std::function<void()> body);
   bool stopping() const { return stopping_; }
   v1::CoordinatorService::Stub& stub() { return *stub_; }

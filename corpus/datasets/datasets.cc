@@ -29,7 +29,7 @@ std::string FindProgram(const std::string& program) {
   const char* path = std::getenv("PATH");
   if (path == nullptr) return "";
   for (const absl::string_view folder : absl::StrSplit(path, ':', absl::SkipEmpty())) {
-    const std::string candidate = JoinPath(FromAbsl(folder), program);
+    std::string candidate = JoinPath(FromAbsl(folder), program);
     if (access(candidate.c_str(), X_OK) == 0) return candidate;
   }
   return "";
