@@ -317,6 +317,57 @@ TEST_P(AttentionTest, BackwardOfASharedPrefixIsTheSumOverItsFollowers) {
   }
 }
 
+// Keys that other rows may not attend to, in every arrangement that matters: some, none, all of a sequence (also where
+// a whole KV segment is masked, so that a row's own key is its only one).
+TEST_P(AttentionTest, MaskedKeysMatchTheReferenceForwardAndBackward) {
+  for (const Model& model :
+       {Model{4, 2, 16, DType::kF32}, Model{9, 3, 64, DType::kBf16}, Model{2, 1, 10, DType::kBf16}}) {
+    const std::vector<int64_t> lengths = {1, 40, 290, 33};
+    Batch batch(model, lengths, 16);
+    std::vector<float> o, lse;
+    batch.Run(*Context(), 1000, &o, &lse);
+    std::vector<float> bias(static_cast<size_t>(batch.rows()), 0.0f);
+    constexpr float kMasked = -std::numeric_limits<float>::infinity();
+    for (int64_t i = 0; i < 40; i += 3) bias[static_cast<size_t>(1 + i)] = kMasked;
+    std::fill_n(bias.begin() + 41, 290, kMasked);
+    std::vector<AttentionSequence> all;
+    for (size_t s = 0; s < lengths.size(); ++s) all.push_back(batch.Part(s, 0, lengths[s]));
+    const std::vector<float> plain_o = o;
+    Attention(*Context(), batch.layout, model.heads, model.scale(), batch.q.data(), model.q_width(), all,
+              batch.memory.data(), o.data(), lse.data(), bias.data());
+    std::vector<float> expected_o(o.size()), expected_lse(lse.size());
+    reference::Attention(model.dtype, model.heads, model.kv_heads, model.head_dim, model.scale(), batch.q.data(),
+                         model.q_width(), batch.k.data(), batch.v.data(), model.kv_width(), batch.starts,
+                         expected_o.data(), expected_lse.data(), bias.data());
+    const double tolerance = ForwardTolerance(model, 290);
+    EXPECT_TRUE(Near(o, expected_o, tolerance, 0, model.head_dim)) << "E " << model.head_dim;
+    EXPECT_TRUE(Near(lse, expected_lse, tolerance, 4 * kEpsilon, model.heads));
+    // Of the last sequence nothing is masked: it has the bits that it has without a mask.
+    const size_t last = static_cast<size_t>(batch.starts[3] * model.q_width());
+    EXPECT_TRUE(SameBits(std::span(o).subspan(last), std::span(plain_o).subspan(last), model.head_dim));
+
+    const auto d_o = Normal(9, batch.rows() * model.q_width());
+    std::vector<float> dq(batch.q.size(), kNan), dk(batch.k.size(), kNan), dv(batch.v.size(), kNan), edq(dq), edk(dk),
+        edv(dv);
+    AttentionBackward(*Context(), model.dtype, model.heads, model.kv_heads, model.head_dim, model.scale(),
+                      batch.q.data(), model.q_width(), batch.k.data(), batch.v.data(), model.kv_width(), o.data(),
+                      lse.data(), d_o.data(), WholeSequences(batch.starts), dq.data(), dk.data(), dv.data(),
+                      bias.data());
+    reference::AttentionBackward(model.dtype, model.heads, model.kv_heads, model.head_dim, model.scale(),
+                                 batch.q.data(), model.q_width(), batch.k.data(), batch.v.data(), model.kv_width(),
+                                 d_o.data(), batch.starts, edq.data(), edk.data(), edv.data(), bias.data());
+    const double fp32 = ForwardTolerance(model, 290) * 2 * model.head_dim * (model.heads / model.kv_heads);
+    const bool rounded = GetParam() == IsaPath::kAmxBf16 && model.dtype == DType::kBf16;
+    for (const auto& [actual, expected] : {std::pair{&dq, &edq}, std::pair{&dk, &edk}, std::pair{&dv, &edv}}) {
+      double largest = 0;
+      for (float x : *expected) largest = std::max(largest, std::fabs(double{x}));
+      EXPECT_TRUE(Near(*actual, *expected, rounded ? fp32 + 0x1p-7 * largest : fp32, 0, model.head_dim))
+          << "E " << model.head_dim;
+    }
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
 // The reference's own gradients against difference quotients of its forward pass.
 TEST(AttentionReference, GradientIsTheSlopeOfTheForwardPass) {
   const int heads = 4, kv_heads = 2, head_dim = 4;

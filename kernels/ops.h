@@ -163,9 +163,11 @@ void KvWrite(const KernelContext& ctx, const KvLayout& layout, const float* k, c
 
 // Causal softmax attention with grouped queries: o[t, h] = softmax(scale * q[t, h] . K[kv(h)]) V[kv(h)], q rounded to
 // the layout's dtype first; q [T, H, E] with row stride ldq, o [T, H, E] dense; log_sum_exp [T, H] kept for backward
-// where not null.
+// where not null. key_bias [T], where not null: 0, or -inf for rows that no other row may attend to (each keeps its own
+// key); for whole sequences alone, which begin at position 0.
 void Attention(const KernelContext& ctx, const KvLayout& layout, int heads, float scale, const float* q, int64_t ldq,
-               std::span<const AttentionSequence> sequences, const std::byte* base, float* o, float* log_sum_exp);
+               std::span<const AttentionSequence> sequences, const std::byte* base, float* o, float* log_sum_exp,
+               const float* key_bias = nullptr);
 
 // `count` consecutive rows of a packed batch, from `row` on: the tokens of a sequence that come after those of segment
 // `prefix`, or from its first one on where prefix is -1. A prefix is an earlier segment that has none itself; several
@@ -179,11 +181,12 @@ struct PackedSegment {
 // Gradients for the whole sequences that `segments` make: q, k, v as given to the forward pass (fp32, rounded here to
 // `dtype` as the forward pass did), o, log_sum_exp, d_o [T, H, E] -> dq, dk, dv (overwritten). k, v, dk, dv [T, K, E];
 // row strides ldq (q and dq), ldkv (k, v, dk, dv). A shared prefix's dk and dv are those of its own queries, plus those
-// of each segment that follows it, in the order of the segments.
+// of each segment that follows it, in the order of the segments. key_bias: as given to the forward pass; no segment may
+// have a prefix then.
 void AttentionBackward(const KernelContext& ctx, DType dtype, int heads, int kv_heads, int head_dim, float scale,
                        const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, const float* o,
                        const float* log_sum_exp, const float* d_o, std::span<const PackedSegment> segments, float* dq,
-                       float* dk, float* dv);
+                       float* dk, float* dv, const float* key_bias = nullptr);
 size_t AttentionBackwardScratchBytes(int64_t tokens, int head_dim);  // of each thread; tokens: of the longest sequence
 
 // ------------------------------------------------------------------------------------------------ log-probs and
@@ -224,6 +227,24 @@ struct AdamWParams {
 // w -= lr * wd * w;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;  w -= lr / c1 * m / (sqrt(v) / sqrt(c2) + eps).
 void AdamW(const KernelContext& ctx, const AdamWParams& params, int64_t n, const float* gradient, float* weight,
            float* m, float* v);
+
+// How moments are stored between steps: as they are; in bf16; in 8 bits, relative to the largest of a block of
+// kMomentBlock elements (cpu/moments.cc).
+enum class MomentFormat { kF32, kBf16, kF8 };
+enum class Moment { kFirst, kSecond };
+inline constexpr int64_t kMomentBlock = 256;
+// Of one parameter of n elements: n floats, bf16s or codes; with kF8 [ceil(n / kMomentBlock)] scales. All zero: moments
+// of zero.
+struct MomentView {
+  void* values = nullptr;
+  float* scales = nullptr;
+};
+// AdamW on stored moments: weights move as AdamW moves them with the values that ReadMoments gives; the new moments are
+// then rounded to their format, stochastically, as a function of (rounding_key, element, value).
+void AdamWStored(const KernelContext& ctx, const AdamWParams& params, int64_t n, const float* gradient, float* weight,
+                 MomentFormat format, MomentView m, MomentView v, uint64_t rounding_key);
+// out [n]: one parameter's moments as fp32.
+void ReadMoments(MomentFormat format, Moment moment, MomentView view, int64_t n, float* out);
 
 // Nearest-even rounding of fp32 to bf16 and back, over n elements.
 void RoundToBf16(const KernelContext& ctx, const float* x, int64_t n, uint16_t* y);

@@ -130,7 +130,8 @@ void KvWrite(const KernelContext& ctx, const KvLayout& layout, const float* k, c
 }
 
 void Attention(const KernelContext& ctx, const KvLayout& layout, int heads, float scale, const float* q, int64_t ldq,
-               std::span<const AttentionSequence> sequences, const std::byte* base, float* o, float* log_sum_exp) {
+               std::span<const AttentionSequence> sequences, const std::byte* base, float* o, float* log_sum_exp,
+               const float* key_bias) {
   CheckLayout(layout);
   HONE_CHECK(heads > 0 && heads % layout.kv_heads == 0) << heads << " heads over " << layout.kv_heads << " kv heads";
   const PageGeometry page(layout);
@@ -140,6 +141,7 @@ void Attention(const KernelContext& ctx, const KvLayout& layout, int heads, floa
   const TileList tiles(sequences, tile_tokens);
   int64_t products = 0;  // multiply-adds, for the grain
   for (const AttentionSequence& s : sequences) {
+    HONE_CHECK(key_bias == nullptr || s.position == 0) << "a key bias for a sequence from position " << s.position;
     products += int64_t{2} * s.query_count * heads * layout.head_dim * (s.position + s.query_count / 2 + 1);
   }
   const int64_t tasks = tiles.count() * layout.kv_heads;
@@ -167,6 +169,7 @@ void Attention(const KernelContext& ctx, const KvLayout& layout, int heads, floa
       tile.tokens = static_cast<int>(std::min<int64_t>(tile_tokens, sequence.query_count - first));
       tile.position = sequence.position + static_cast<int>(first);
       tile.pages = sequence.pages;
+      tile.key_bias = key_bias == nullptr ? nullptr : key_bias + sequence.query_row;
       tile.k_offset = kv_head * page.head_bytes;
       tile.v_offset = tile.k_offset + page.key_bytes;
       tile.o = o + row * tile.ldo + kv_head * group * layout.head_dim;

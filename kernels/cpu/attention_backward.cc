@@ -43,6 +43,7 @@ class BackwardOfHead {
       t.dv = batch_.dv + at;
       t.tokens = first.count;
       t.first_query = 0;
+      t.key_bias = batch_.key_bias == nullptr ? nullptr : batch_.key_bias + first.row;
       t.scratch = scratch;
       table_.attention_backward(t);
     }
@@ -111,7 +112,7 @@ class BackwardOfHead {
 void AttentionBackward(const KernelContext& ctx, DType dtype, int heads, int kv_heads, int head_dim, float scale,
                        const float* q, int64_t ldq, const float* k, const float* v, int64_t ldkv, const float* o,
                        const float* log_sum_exp, const float* d_o, std::span<const PackedSegment> segments, float* dq,
-                       float* dk, float* dv) {
+                       float* dk, float* dv, const float* key_bias) {
   HONE_CHECK(kv_heads > 0 && heads % kv_heads == 0) << heads << " heads over " << kv_heads << " kv heads";
   std::vector<size_t> firsts;  // segments without a prefix
   std::vector<std::vector<const PackedSegment*>> followers(segments.size());
@@ -123,6 +124,7 @@ void AttentionBackward(const KernelContext& ctx, DType dtype, int heads, int kv_
     }
     HONE_CHECK(static_cast<size_t>(prefix) < s && segments[static_cast<size_t>(prefix)].prefix < 0)
         << "segment " << s << " has prefix " << prefix;
+    HONE_CHECK(key_bias == nullptr) << "a key bias for segment " << s << ", which has a prefix";
     followers[static_cast<size_t>(prefix)].push_back(&segments[s]);
   }
   cpu::AttentionBackwardTask batch{};
@@ -143,6 +145,7 @@ void AttentionBackward(const KernelContext& ctx, DType dtype, int heads, int kv_
   batch.dq = dq;
   batch.dk = dk;
   batch.dv = dv;
+  batch.key_bias = key_bias;
   const cpu::KernelTable& table = cpu::TableOf(ctx);
   ctx.pool().ParallelFor(static_cast<int64_t>(firsts.size()) * kv_heads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

@@ -29,6 +29,8 @@ int64_t L2Bytes();
 inline int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t RoundUp(int64_t a, int64_t b) { return CeilDiv(a, b) * b; }
 
+AdamWStep MakeAdamWStep(const AdamWParams& params);
+
 // Items per chunk so that a chunk is worth waking a thread for: about 20 us at one element per cycle and vector.
 inline int64_t GrainFor(int64_t elements_per_item) {
   constexpr int64_t kElementsPerChunk = 32768;

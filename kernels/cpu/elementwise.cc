@@ -31,9 +31,8 @@ double SumOfSquares(const KernelContext& ctx, const float* x, int64_t n) {
   return sum;
 }
 
-void AdamW(const KernelContext& ctx, const AdamWParams& params, int64_t n, const float* gradient, float* weight,
-           float* m, float* v) {
-  cpu::AdamWStep step;
+cpu::AdamWStep cpu::MakeAdamWStep(const AdamWParams& params) {
+  AdamWStep step;
   step.gradient_scale = params.gradient_scale;
   step.beta1 = params.beta1;
   step.one_minus_beta1 = static_cast<float>(1.0 - static_cast<double>(params.beta1));
@@ -43,6 +42,12 @@ void AdamW(const KernelContext& ctx, const AdamWParams& params, int64_t n, const
   step.step_size = static_cast<float>(params.learning_rate / params.bias_correction1);
   step.inverse_sqrt_correction2 = static_cast<float>(1.0 / std::sqrt(params.bias_correction2));
   step.epsilon = params.epsilon;
+  return step;
+}
+
+void AdamW(const KernelContext& ctx, const AdamWParams& params, int64_t n, const float* gradient, float* weight,
+           float* m, float* v) {
+  const cpu::AdamWStep step = cpu::MakeAdamWStep(params);
   const cpu::KernelTable& table = cpu::TableOf(ctx);
   ctx.pool().ParallelFor(n, kGrain, [&](int64_t begin, int64_t end) {
     table.adamw(step, end - begin, gradient + begin, weight + begin, m + begin, v + begin);

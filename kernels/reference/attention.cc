@@ -20,12 +20,18 @@ double Dot(const Head& a, int64_t i, const Head& b, int64_t j, int head_dim) {
   return sum;
 }
 
-// Soft-max of the scores of query t over keys [0, t]; returns the log-sum-exp.
-double Probabilities(const Head& q, const Head& k, int64_t t, int head_dim, double scale, std::vector<double>* p) {
+// Soft-max of the scores of query t over keys [0, t]; returns the log-sum-exp. bias [t + 1] may be null; it does not
+// count for key t.
+double Probabilities(const Head& q, const Head& k, int64_t t, int head_dim, double scale, const float* bias,
+                     std::vector<double>* p) {
   p->resize(static_cast<size_t>(t) + 1);
   double max = -INFINITY;
-  for (int64_t j = 0; j <= t; ++j)
-    max = std::fmax(max, (*p)[static_cast<size_t>(j)] = scale * Dot(q, t, k, j, head_dim));
+  for (int64_t j = 0; j <= t; ++j) {
+    double& score = (*p)[static_cast<size_t>(j)];
+    score = scale * Dot(q, t, k, j, head_dim);
+    if (bias != nullptr && j < t) score += bias[j];
+    max = std::fmax(max, score);
+  }
   double sum = 0;
   for (double& x : *p) sum += x = std::exp(x - max);
   for (double& x : *p) x /= sum;
@@ -36,7 +42,7 @@ double Probabilities(const Head& q, const Head& k, int64_t t, int head_dim, doub
 
 void Attention(DType dtype, int heads, int kv_heads, int head_dim, float scale, const float* q, int64_t ldq,
                const float* k, const float* v, int64_t ldkv, std::span<const int64_t> starts, float* o,
-               float* log_sum_exp) {
+               float* log_sum_exp, const float* key_bias) {
   std::vector<double> p;
   for (size_t s = 0; s + 1 < starts.size(); ++s) {
     for (int h = 0; h < heads; ++h) {
@@ -46,7 +52,8 @@ void Attention(DType dtype, int heads, int kv_heads, int head_dim, float scale, 
       const Head vh{v + starts[s] * ldkv + int64_t{kv} * head_dim, ldkv, dtype};
       for (int64_t t = 0; t < starts[s + 1] - starts[s]; ++t) {
         const int64_t row = (starts[s] + t) * heads + h;
-        const double lse = Probabilities(qh, kh, t, head_dim, scale, &p);
+        const double lse =
+            Probabilities(qh, kh, t, head_dim, scale, key_bias == nullptr ? nullptr : key_bias + starts[s], &p);
         if (log_sum_exp != nullptr) log_sum_exp[row] = static_cast<float>(lse);
         for (int e = 0; e < head_dim; ++e) {
           double sum = 0;
@@ -62,7 +69,7 @@ void Attention(DType dtype, int heads, int kv_heads, int head_dim, float scale, 
 // dk_j = sum_t ds_tj q_t; dk and dv over all heads of the kv head.
 void AttentionBackward(DType dtype, int heads, int kv_heads, int head_dim, float scale, const float* q, int64_t ldq,
                        const float* k, const float* v, int64_t ldkv, const float* d_o, std::span<const int64_t> starts,
-                       float* dq, float* dk, float* dv) {
+                       float* dq, float* dk, float* dv, const float* key_bias) {
   std::vector<double> p, dp;
   for (size_t s = 0; s + 1 < starts.size(); ++s) {
     const int64_t tokens = starts[s + 1] - starts[s];
@@ -75,7 +82,7 @@ void AttentionBackward(DType dtype, int heads, int kv_heads, int head_dim, float
         const Head qh{q + q_at, ldq, dtype};
         const Head doh{d_o + (starts[s] * heads + h) * head_dim, int64_t{heads} * head_dim, DType::kF32};
         for (int64_t t = 0; t < tokens; ++t) {
-          Probabilities(qh, kh, t, head_dim, scale, &p);
+          Probabilities(qh, kh, t, head_dim, scale, key_bias == nullptr ? nullptr : key_bias + starts[s], &p);
           dp.resize(p.size());
           double mean = 0;
           for (size_t j = 0; j < p.size(); ++j)

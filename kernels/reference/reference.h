@@ -37,10 +37,10 @@ void EmbeddingGradient(const float* dy, const int32_t* ids, int64_t rows, int64_
 // Causal attention within each sequence s = rows [starts[s], starts[s + 1]).
 void Attention(DType dtype, int heads, int kv_heads, int head_dim, float scale, const float* q, int64_t ldq,
                const float* k, const float* v, int64_t ldkv, std::span<const int64_t> starts, float* o,
-               float* log_sum_exp);
+               float* log_sum_exp, const float* key_bias = nullptr);
 void AttentionBackward(DType dtype, int heads, int kv_heads, int head_dim, float scale, const float* q, int64_t ldq,
                        const float* k, const float* v, int64_t ldkv, const float* d_o, std::span<const int64_t> starts,
-                       float* dq, float* dk, float* dv);
+                       float* dq, float* dk, float* dv, const float* key_bias = nullptr);
 
 void LogProb(const float* logits, int64_t ld, int64_t rows, int64_t vocab, float temperature, const int32_t* targets,
              float* logprob, float* entropy, float* log_normalizer);

@@ -112,7 +112,15 @@ void Values(const AttentionTile& t, const Geometry& g, const Scratch& s, int64_t
   }
 }
 
-// Scores of one row become e^(scale s - max) over its `visible` tokens; returns max and sum.
+// scores[j] += bias[j] over the row's `visible` tokens, but for the row's own one where `own` is its place among them.
+inline void MaskKeys(const float* bias, int visible, int own, float* scores) {
+  for (int j = 0; j < visible; ++j) {
+    if (j != own) scores[j] += bias[j];
+  }
+}
+
+// Scores of one row become e^(scale s - max) over its `visible` tokens; returns max and sum. Where all are masked: -inf
+// and 0.
 inline void RowSoftmax(float* scores, int visible, float scale, float* max, float* sum) {
   const float lowest = -__builtin_inff();
   V high = Set1(lowest);
@@ -123,7 +131,8 @@ inline void RowSoftmax(float* scores, int visible, float scale, float* max, floa
     high = Max(high, x);
   }
   *max = MaxLanes(high);
-  const V top = Set1(*max);
+  // Masked keys alone (a NaN among the scores is not hidden: the sum below then has it).
+  const V top = Set1(*max == lowest ? 0.0f : *max);
   V total = Zero();
   for (int j = 0; j < visible; j += kLanes) {
     const V e = Exp(Sub(Load(scores + j), top));
@@ -142,7 +151,9 @@ inline float ExpOf(float x) {
 // (max, total, sum) of earlier segments with (max, total, part) of this one.
 inline void Merge(float max, float total, const float* part, int64_t n, bool first, float* all_max, float* all_total,
                   float* sum) {
-  if (first) {
+  const float lowest = -__builtin_inff();
+  if (!first && max == lowest && total == 0.0f) return;  // all of this segment's keys are masked
+  if (first || (*all_max == lowest && *all_total == 0.0f)) {
     *all_max = max;
     *all_total = total;
     for (int64_t i = 0; i < n; i += kLanes) Store(sum + i, Load(part + i));
@@ -194,6 +205,10 @@ void AttendTile(const AttentionTile& t) {
     for (int i = first_token; i < t.tokens; ++i) {
       for (int h = 0; h < t.group; ++h) {
         const int64_t r = static_cast<int64_t>(i) * t.group + h;
+        if (t.key_bias != nullptr) {
+          MaskKeys(t.key_bias + begin, visible(i), static_cast<int>(t.position + i - begin),
+                   s.scores + r * kAttentionSegment);
+        }
         RowSoftmax(s.scores + r * kAttentionSegment, visible(i), t.scale, s.segment_max + r, s.segment_total + r);
         for (int64_t e = 0; e < g.padded_dim; e += kLanes) Store(s.part + r * g.padded_dim + e, Zero());
       }

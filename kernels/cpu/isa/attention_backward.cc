@@ -29,9 +29,13 @@ void CopyRows(const float* x, int64_t ld, int64_t rows, int64_t n, bool round, f
 
 }  // namespace
 
-// P and dS of one query row over `columns` keys of which the first `visible` count. s holds S and receives P; dp holds
-// dP and receives dS.
-void RowGradient(float* s, float* dp, int64_t visible, int64_t columns, float scale, float log_sum_exp, float dot) {
+// P and dS of one query row over `columns` keys of which the first `visible` count, the last of them the row's own
+// token. s holds S and receives P; dp holds dP and receives dS. key_bias: as in AttentionBackwardTask.
+void RowGradient(float* s, float* dp, int64_t visible, int64_t columns, float scale, float log_sum_exp, float dot,
+                 const float* key_bias) {
+  if (key_bias != nullptr) {
+    for (int64_t j = 0; j + 1 < visible; ++j) s[j] += key_bias[j];
+  }
   for (int64_t j = 0; j < columns; j += kLanes) {
     V p = Zero(), ds = Zero();
     if (j < visible) {
@@ -100,7 +104,7 @@ void AttendBackward(const AttentionBackwardTask& t) {
           dot = Fma(LoadN(o + e, static_cast<int>(MinOf(kLanes, dim - e))), Load(d_o + i * padded + e), dot);
         }
         RowGradient(s + i * keys, dp + i * keys, begin + i + 1, columns, t.scale,
-                    t.log_sum_exp[(row + i) * t.ld_lse + h], SumLanes(dot));
+                    t.log_sum_exp[(row + i) * t.ld_lse + h], SumLanes(dot), t.key_bias);
       }
       GemmTiles<F32Product, false>({dp, keys, k_rows, kLanes, padded, rows, dim, end, t.dq + row * t.ldq + h * dim,
                                     t.ldq, nullptr, CMode::kStore});

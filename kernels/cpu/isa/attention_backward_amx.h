@@ -9,7 +9,8 @@
 namespace hone::kernels::cpu::HONE_ISA {
 
 // P and dS of one query row: attention_backward.cc.
-void RowGradient(float* s, float* dp, int64_t visible, int64_t columns, float scale, float log_sum_exp, float dot);
+void RowGradient(float* s, float* dp, int64_t visible, int64_t columns, float scale, float log_sum_exp, float dot,
+                 const float* key_bias);
 
 class BackwardOnTiles {
  public:
@@ -91,7 +92,7 @@ class BackwardOnTiles {
         dot = Fma(LoadN(o + i * t_.ldo + e, width), RoundToBf16(LoadN(d_o + i * t_.ldo + e, width)), dot);
       }
       RowGradient(s_ + i * keys_, dp_ + i * keys_, begin + i + 1, columns, t_.scale,
-                  t_.log_sum_exp[(row + i) * t_.ld_lse + h], SumLanes(dot));
+                  t_.log_sum_exp[(row + i) * t_.ld_lse + h], SumLanes(dot), t_.key_bias);
     }
     // dQ = dS K
     const int64_t column_steps = columns / 2;

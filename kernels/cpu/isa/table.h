@@ -69,7 +69,8 @@ struct AttentionTile {
   int64_t ldo;
   float* log_sum_exp;  // null, or [token][group] with stride ld_lse between tokens
   int64_t ld_lse;
-  float* scratch;  // AttentionScratch floats
+  const float* key_bias;  // null, or of each of the sequence's tokens as a key: 0, or -inf where it is masked
+  float* scratch;         // AttentionScratch floats
 };
 
 // Gradients of one sequence and kv head (attention_backward.cc), from the queries of its tokens [first_query, T) on.
@@ -92,7 +93,8 @@ struct AttentionBackwardTask {
   float* dq;  // like q
   float* dk;  // like k, overwritten
   float* dv;
-  float* scratch;  // AttentionBackwardScratch floats
+  const float* key_bias;  // as in AttentionTile
+  float* scratch;         // AttentionBackwardScratch floats
 };
 
 struct AdamWStep {  // the constants of one AdamW step, prepared once
