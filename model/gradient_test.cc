@@ -50,10 +50,10 @@ FlatTensor ZeroGradients(const ModelConfig& config) {
 }
 
 FlatTensor Gradients(const KernelContext& ctx, const ModelConfig& config, const FlatTensor& masters, DType dtype,
-                     const Problem& problem) {
+                     const Problem& problem, Recompute recompute = Recompute::kNone) {
   ComputeWeights weights(ctx, config, dtype, true);
   weights.LoadAll(masters);
-  TrainingModel model(ctx, weights);
+  TrainingModel model(ctx, weights, recompute);
   std::vector<float> logprobs, entropies;
   FlatTensor gradients = ZeroGradients(config);
   model.Forward(problem.batch, kTemperature, true, &logprobs, &entropies);
@@ -96,11 +96,21 @@ TEST(GradientTest, PredictionsEqualTheDoubleReference) {
   }
 }
 
-TEST(GradientTest, EveryParameterAgainstCentralDifferences) {
+class CentralDifferences : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Keys, CentralDifferences, testing::Bool());
+
+TEST_P(CentralDifferences, OfEveryParameter) {
+  const bool masked = GetParam();
   const auto ctx = KernelContext::Create(2);
   for (const NamedConfig& named : Configs()) {
     const FlatTensor masters = LivelyParameters(named.config, 22);
-    const Problem problem = MakeProblem(named.config, 2, {7, 1, 5}, 2);
+    Problem problem = MakeProblem(named.config, 2, {7, 1, 5}, 2);
+    SCOPED_TRACE(masked ? "some keys masked" : "no key masked");
+    if (masked) {
+      // Other rows in each layer, the first and the last of a sequence among them.
+      problem.batch.masked_keys.assign(problem.batch.tokens.size() * named.config.layers, 0);
+      for (size_t i = 0; i < problem.batch.masked_keys.size(); i += 3) problem.batch.masked_keys[i] = 1;
+    }
     const FlatTensor gradients = Gradients(*ctx, named.config, masters, DType::kF32, problem);
     std::vector<double> parameters(masters.data(), masters.data() + masters.size()), expected(masters.size());
     const double step = 1e-5;
@@ -145,6 +155,74 @@ TEST(GradientTest, SameBitsForEveryThreadCount) {
         const FlatTensor gradients = Gradients(*ctx, named.config, masters, dtype, problem);
         EXPECT_EQ(std::memcmp(gradients.data(), expected.data(), expected.size() * sizeof(float)), 0) << named.name;
       }
+    }
+  }
+}
+
+TEST(GradientTest, WhatIsComputedAgainHasTheSameBits) {
+  const auto ctx = KernelContext::Create(2);
+  for (const NamedConfig& named : Configs()) {
+    for (const DType dtype : {DType::kF32, DType::kBf16}) {
+      const FlatTensor masters = LivelyParameters(named.config, 24);
+      Problem problem = MakeProblem(named.config, 4, {70, 300, 2, 18}, 4);
+      for (const bool masked : {false, true}) {
+        if (masked) problem.batch.masked_keys.assign(problem.batch.tokens.size() * named.config.layers, 0);
+        for (size_t i = 0; i < problem.batch.masked_keys.size(); i += 7) problem.batch.masked_keys[i] = 1;
+        const FlatTensor expected = Gradients(*ctx, named.config, masters, dtype, problem);
+        for (const Recompute recompute : {Recompute::kMlp, Recompute::kLayer}) {
+          const FlatTensor gradients = Gradients(*ctx, named.config, masters, dtype, problem, recompute);
+          EXPECT_EQ(std::memcmp(gradients.data(), expected.data(), expected.size() * sizeof(float)), 0) << named.name;
+        }
+      }
+    }
+  }
+}
+
+// The same sequences in one batch and in several, sums apart in both: the same bits, tied embeddings and chunks of
+// logits included.
+TEST(GradientTest, SumsApartDoNotDependOnTheBatch) {
+  const auto ctx = KernelContext::Create(2);
+  std::vector<NamedConfig> configs = Configs();
+  configs.push_back({"wide", TinyConfigs(8, 2, 1, 4, 8, 70000, 1)[0].config});
+  for (const NamedConfig& named : configs) {
+    for (const DType dtype : {DType::kF32, DType::kBf16}) {
+      SCOPED_TRACE(named.name);
+      const FlatTensor masters = LivelyParameters(named.config, 28);
+      ComputeWeights weights(*ctx, named.config, dtype, true);
+      weights.LoadAll(masters);
+      TrainingModel model(*ctx, weights);
+      const std::vector<int> lengths = {70, 3, 301, 18};
+      const Problem whole = MakeProblem(named.config, 4, lengths, 0);
+      const auto gradients_in = [&](const std::vector<std::vector<int>>& batches) {
+        FlatTensor gradients = ZeroGradients(named.config);
+        size_t target = 0;
+        for (const std::vector<int>& batch : batches) {
+          std::vector<std::vector<int32_t>> sequences;
+          for (const int s : batch) {
+            sequences.emplace_back(whole.batch.tokens.begin() + whole.batch.starts[s],
+                                   whole.batch.tokens.begin() + whole.batch.starts[s + 1]);
+          }
+          PackedSequences packed = Pack(sequences);
+          packed.sum_starts = packed.starts;
+          std::vector<float> logprobs, entropies;
+          model.Forward(packed, kTemperature, true, &logprobs, &entropies);
+          model.Backward(std::span(whole.d_logprob).subspan(target, logprobs.size()),
+                         std::span(whole.d_entropy).subspan(target, logprobs.size()), &gradients);
+          target += logprobs.size();
+        }
+        EXPECT_EQ(target, whole.d_logprob.size());
+        model.FinishGradients(&gradients);
+        return gradients;
+      };
+      const FlatTensor expected = gradients_in({{0, 1, 2, 3}});
+      for (const auto& batches :
+           {std::vector<std::vector<int>>{{0}, {1}, {2}, {3}}, {{0, 1}, {2, 3}}, {{0, 1, 2}, {3}}}) {
+        const FlatTensor gradients = gradients_in(batches);
+        EXPECT_EQ(std::memcmp(gradients.data(), expected.data(), expected.size() * sizeof(float)), 0);
+      }
+      const FlatTensor together = Gradients(*ctx, named.config, masters, dtype, whole);
+      const std::vector<double> judge(together.data(), together.data() + together.size());
+      EXPECT_LT(RelativeError(expected.data(), judge.data(), judge.size()), 1e-5);
     }
   }
 }

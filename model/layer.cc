@@ -78,30 +78,34 @@ void ScatterRows(const float* x, std::span<const int64_t> rows, int64_t width, i
 
 // Weight and (where the model has it) bias gradient of one projection: y [rows, n] = x [rows, k] w^T + b.
 void ProjectionGradients(const ComputeWeights::Impl& weights, const float* dy, int64_t ld_dy, const float* x,
-                         int64_t rows, int64_t n, int64_t k, float* dw, float* db) {
-  kernels::GemmWeightGradient(weights.ctx, dy, ld_dy, x, k, rows, n, k, weights.dtype, dw);
-  if (db != nullptr) kernels::BiasGradient(weights.ctx, dy, ld_dy, rows, n, db);
+                         std::span<const RowRange> sums, int64_t n, int64_t k, float* dw, float* db) {
+  for (const RowRange& rows : sums) {
+    const float* dy_rows = dy + rows.begin * ld_dy;
+    kernels::GemmWeightGradient(weights.ctx, dy_rows, ld_dy, x + rows.begin * k, k, rows.count, n, k, weights.dtype,
+                                dw);
+    if (db != nullptr) kernels::BiasGradient(weights.ctx, dy_rows, ld_dy, rows.count, n, db);
+  }
 }
 
-// The MLP half: dx [rows, D] holds d y and receives d middle.
-void MlpBackward(const ComputeWeights::Impl& weights, int layer, int64_t rows, const LayerActivations& a,
-                 const LayerScratch& scratch, const LayerGradients& gradients, float* dx) {
+// The MLP half: dx [rows, D] holds d y and receives d middle; `sums` are ranges of those rows.
+void MlpBackward(const ComputeWeights::Impl& weights, int layer, int64_t rows, std::span<const RowRange> sums,
+                 const LayerActivations& a, const LayerScratch& scratch, const LayerGradients& gradients, float* dx) {
   const KernelContext& ctx = weights.ctx;
   const LayerWeights& w = weights.layers[layer];
   const Shape s(weights.config);
   kernels::SwiGlu(ctx, a.gate_up, rows, s.f, scratch.swiglu);
-  ProjectionGradients(weights, dx, s.d, scratch.swiglu, rows, s.d, s.f, gradients.down, gradients.down_bias);
+  ProjectionGradients(weights, dx, s.d, scratch.swiglu, sums, s.d, s.f, gradients.down, gradients.down_bias);
   kernels::Gemm(ctx, dx, s.d, rows, w.down_transposed, nullptr, false, scratch.d_swiglu, s.f);
   kernels::SwiGluBackward(ctx, a.gate_up, scratch.d_swiglu, rows, s.f, scratch.d_gate_up);
   kernels::RmsNorm(ctx, a.middle, s.d, w.post_attention_norm.data(), weights.config.rms_epsilon, rows, s.d,
                    scratch.normed, s.d, scratch.inverse_rms);
-  ProjectionGradients(weights, scratch.d_gate_up, 2 * s.f, scratch.normed, rows, s.f, s.d, gradients.gate,
+  ProjectionGradients(weights, scratch.d_gate_up, 2 * s.f, scratch.normed, sums, s.f, s.d, gradients.gate,
                       gradients.gate_bias);
-  ProjectionGradients(weights, scratch.d_gate_up + s.f, 2 * s.f, scratch.normed, rows, s.f, s.d, gradients.up,
+  ProjectionGradients(weights, scratch.d_gate_up + s.f, 2 * s.f, scratch.normed, sums, s.f, s.d, gradients.up,
                       gradients.up_bias);
   kernels::Gemm(ctx, scratch.d_gate_up, 2 * s.f, rows, w.gate_up_transposed, nullptr, false, scratch.d_normed, s.d);
-  kernels::RmsNormBackward(ctx, a.middle, s.d, w.post_attention_norm.data(), scratch.inverse_rms, scratch.d_normed, s.d,
-                           rows, s.d, /*accumulate_dx=*/true, dx, s.d, gradients.post_attention_norm);
+  NormBackward(ctx, sums, a.middle, s.d, w.post_attention_norm.data(), scratch.inverse_rms, scratch.d_normed, s.d, s.d,
+               /*accumulate_dx=*/true, dx, s.d, gradients.post_attention_norm);
 }
 
 // From d rotated q and k (in d_rotated) to d qkv: through the rotation and, with QK-norm, the norm.
@@ -114,15 +118,18 @@ void RotateAndNormBackward(const ComputeWeights::Impl& weights, int layer, const
                 weights.rope.cos(), weights.rope.sin(), /*inverse=*/true);
   if (!config.qk_norm) return;
   const LayerWeights& w = weights.layers[layer];
-  for (int head = 0; head < s.heads + s.kv_heads; ++head) {
-    const bool is_q = head < s.heads;
-    const float* norm = is_q ? w.q_norm.data() : w.k_norm.data();
-    const int64_t column = head * s.e;
-    kernels::RmsNorm(ctx, qkv + column, s.qkv_width, norm, config.rms_epsilon, batch.rows, s.e, scratch.rotated, s.e,
-                     scratch.inverse_rms);
-    kernels::RmsNormBackward(ctx, qkv + column, s.qkv_width, norm, scratch.inverse_rms, d_rotated + column, s.qkv_width,
-                             batch.rows, s.e, /*accumulate_dx=*/false, scratch.d_qkv + column, s.qkv_width,
-                             is_q ? gradients.q_norm : gradients.k_norm);
+  // Ranges outside, heads inside: the heads share dw, and a range's sum must not know the other ranges.
+  for (const RowRange& rows : batch.sums) {
+    for (int head = 0; head < s.heads + s.kv_heads; ++head) {
+      const bool is_q = head < s.heads;
+      const float* norm = is_q ? w.q_norm.data() : w.k_norm.data();
+      const int64_t at = rows.begin * s.qkv_width + head * s.e;
+      kernels::RmsNorm(ctx, qkv + at, s.qkv_width, norm, config.rms_epsilon, rows.count, s.e, scratch.rotated, s.e,
+                       scratch.inverse_rms);
+      kernels::RmsNormBackward(ctx, qkv + at, s.qkv_width, norm, scratch.inverse_rms, d_rotated + at, s.qkv_width,
+                               rows.count, s.e, /*accumulate_dx=*/false, scratch.d_qkv + at, s.qkv_width,
+                               is_q ? gradients.q_norm : gradients.k_norm);
+    }
   }
 }
 
@@ -142,18 +149,13 @@ void AttentionHalfBackward(const ComputeWeights::Impl& weights, int layer, const
   kernels::AttentionBackward(ctx, weights.dtype, s.heads, s.kv_heads, config.head_dim, AttentionScale(config), rotated,
                              s.qkv_width, rotated + s.q_width, a.qkv + s.q_width + s.kv_width, s.qkv_width, a.attention,
                              a.log_sum_exp, scratch.d_attention, batch.segments, d_rotated, d_rotated + s.q_width,
-                             scratch.d_qkv + s.q_width + s.kv_width);
+                             scratch.d_qkv + s.q_width + s.kv_width, a.key_bias);
   RotateAndNormBackward(weights, layer, batch, a.qkv, scratch, gradients, d_rotated);
 }
 
-}  // namespace
-
-void GatherRows(const float* x, std::span<const int64_t> rows, int64_t width, float* out) {
-  for (size_t i = 0; i < rows.size(); ++i) std::memcpy(out + i * width, x + rows[i] * width, width * sizeof(float));
-}
-
-void LayerForward(const ComputeWeights::Impl& weights, int layer, const LayerBatch& batch,
-                  std::span<const int64_t> picked, std::byte* kv, const LayerActivations& a) {
+// From x to `middle`. False: nothing was picked, and no row goes on.
+bool AttentionHalf(const ComputeWeights::Impl& weights, int layer, const LayerBatch& batch,
+                   std::span<const int64_t> picked, std::byte* kv, const LayerActivations& a) {
   const KernelContext& ctx = weights.ctx;
   const ModelConfig& config = weights.config;
   const LayerWeights& w = weights.layers[layer];
@@ -167,9 +169,9 @@ void LayerForward(const ComputeWeights::Impl& weights, int layer, const LayerBat
   kernels::KvWrite(ctx, batch.kv_layout, q + s.q_width, a.qkv + s.q_width + s.kv_width, s.qkv_width, batch.kv_writes,
                    kv);
   const bool picks = picked.data() != nullptr;
-  if (picks && picked.empty()) return;  // a prompt's earlier chunks only fill the cache
+  if (picks && picked.empty()) return false;  // a prompt's earlier chunks only fill the cache
   kernels::Attention(ctx, batch.kv_layout, s.heads, AttentionScale(config), q, s.qkv_width, batch.sequences, kv,
-                     a.attention, a.log_sum_exp);
+                     a.attention, a.log_sum_exp, a.key_bias);
 
   const int64_t out_rows = picks ? static_cast<int64_t>(picked.size()) : rows;
   const float* attention = a.attention;
@@ -181,10 +183,47 @@ void LayerForward(const ComputeWeights::Impl& weights, int layer, const LayerBat
     CopyRows(ctx, a.x, rows * s.d, a.middle);
   }
   kernels::Gemm(ctx, attention, s.q_width, out_rows, w.o, w.o_bias_or_null(), true, a.middle, s.d);
+  return true;
+}
 
-  kernels::RmsNorm(ctx, a.middle, s.d, w.post_attention_norm.data(), config.rms_epsilon, out_rows, s.d, a.normed, s.d,
-                   nullptr);
-  kernels::Gemm(ctx, a.normed, s.d, out_rows, w.gate_up, w.gate_up_bias_or_null(), false, a.gate_up, 2 * s.f);
+}  // namespace
+
+void GatherRows(const float* x, std::span<const int64_t> rows, int64_t width, float* out) {
+  for (size_t i = 0; i < rows.size(); ++i) std::memcpy(out + i * width, x + rows[i] * width, width * sizeof(float));
+}
+
+void NormBackward(const KernelContext& ctx, std::span<const RowRange> sums, const float* x, int64_t ldx, const float* w,
+                  const float* inverse_rms, const float* dy, int64_t lddy, int64_t d, bool accumulate_dx, float* dx,
+                  int64_t lddx, float* dw) {
+  for (const RowRange& rows : sums) {
+    const int64_t r = rows.begin;
+    kernels::RmsNormBackward(ctx, x + r * ldx, ldx, w, inverse_rms + r, dy + r * lddy, lddy, rows.count, d,
+                             accumulate_dx, dx + r * lddx, lddx, dw);
+  }
+}
+
+void ForwardGateUp(const ComputeWeights::Impl& weights, int layer, int64_t rows, const LayerActivations& a) {
+  const LayerWeights& w = weights.layers[layer];
+  const Shape s(weights.config);
+  kernels::RmsNorm(weights.ctx, a.middle, s.d, w.post_attention_norm.data(), weights.config.rms_epsilon, rows, s.d,
+                   a.normed, s.d, nullptr);
+  kernels::Gemm(weights.ctx, a.normed, s.d, rows, w.gate_up, w.gate_up_bias_or_null(), false, a.gate_up, 2 * s.f);
+}
+
+void ForwardUpToGateUp(const ComputeWeights::Impl& weights, int layer, const LayerBatch& batch,
+                       std::span<const int64_t> picked, std::byte* kv, const LayerActivations& a) {
+  if (!AttentionHalf(weights, layer, batch, picked, kv, a)) return;
+  ForwardGateUp(weights, layer, picked.data() != nullptr ? std::ssize(picked) : batch.rows, a);
+}
+
+void LayerForward(const ComputeWeights::Impl& weights, int layer, const LayerBatch& batch,
+                  std::span<const int64_t> picked, std::byte* kv, const LayerActivations& a) {
+  const KernelContext& ctx = weights.ctx;
+  const LayerWeights& w = weights.layers[layer];
+  const Shape s(weights.config);
+  if (!AttentionHalf(weights, layer, batch, picked, kv, a)) return;
+  const int64_t out_rows = picked.data() != nullptr ? std::ssize(picked) : batch.rows;
+  ForwardGateUp(weights, layer, out_rows, a);
   kernels::SwiGlu(ctx, a.gate_up, out_rows, s.f, a.swiglu);
   if (a.y != a.middle) CopyRows(ctx, a.middle, out_rows * s.d, a.y);
   kernels::Gemm(ctx, a.swiglu, s.f, out_rows, w.down, w.down_bias_or_null(), true, a.y, s.d);
@@ -224,14 +263,15 @@ void LayerBackward(const ComputeWeights::Impl& weights, int layer, const LayerBa
   const int64_t rows = batch.rows;
   const bool picks = picked.data() != nullptr;
   const int64_t out_rows = picks ? static_cast<int64_t>(picked.size()) : rows;
+  const std::span<const RowRange> out_sums = picks ? batch.out_sums : batch.sums;
 
-  MlpBackward(weights, layer, out_rows, a, scratch, gradients, dx);
+  MlpBackward(weights, layer, out_rows, out_sums, a, scratch, gradients, dx);
   const float* attention = a.attention;
   if (picks) {
     GatherRows(a.attention, picked, s.q_width, scratch.attention_out);
     attention = scratch.attention_out;
   }
-  ProjectionGradients(weights, dx, s.d, attention, out_rows, s.d, s.q_width, gradients.o, gradients.o_bias);
+  ProjectionGradients(weights, dx, s.d, attention, out_sums, s.d, s.q_width, gradients.o, gradients.o_bias);
   if (picks) {
     kernels::Gemm(ctx, dx, s.d, out_rows, w.o_transposed, nullptr, false, scratch.d_picked, s.q_width);
     ScatterRows(scratch.d_picked, picked, s.q_width, rows, scratch.d_attention);
@@ -247,12 +287,15 @@ void LayerBackward(const ComputeWeights::Impl& weights, int layer, const LayerBa
   const float* dq = scratch.d_qkv;
   const float* dk = dq + s.q_width;
   const float* dv = dk + s.kv_width;
-  ProjectionGradients(weights, dq, s.qkv_width, scratch.normed, rows, s.q_width, s.d, gradients.q, gradients.q_bias);
-  ProjectionGradients(weights, dk, s.qkv_width, scratch.normed, rows, s.kv_width, s.d, gradients.k, gradients.k_bias);
-  ProjectionGradients(weights, dv, s.qkv_width, scratch.normed, rows, s.kv_width, s.d, gradients.v, gradients.v_bias);
+  ProjectionGradients(weights, dq, s.qkv_width, scratch.normed, batch.sums, s.q_width, s.d, gradients.q,
+                      gradients.q_bias);
+  ProjectionGradients(weights, dk, s.qkv_width, scratch.normed, batch.sums, s.kv_width, s.d, gradients.k,
+                      gradients.k_bias);
+  ProjectionGradients(weights, dv, s.qkv_width, scratch.normed, batch.sums, s.kv_width, s.d, gradients.v,
+                      gradients.v_bias);
   kernels::Gemm(ctx, scratch.d_qkv, s.qkv_width, rows, w.qkv_transposed, nullptr, false, scratch.d_normed, s.d);
-  kernels::RmsNormBackward(ctx, a.x, s.d, w.input_norm.data(), scratch.inverse_rms, scratch.d_normed, s.d, rows, s.d,
-                           /*accumulate_dx=*/true, dx, s.d, gradients.input_norm);
+  NormBackward(ctx, batch.sums, a.x, s.d, w.input_norm.data(), scratch.inverse_rms, scratch.d_normed, s.d, s.d,
+               /*accumulate_dx=*/true, dx, s.d, gradients.input_norm);
 }
 
 }  // namespace hone::model

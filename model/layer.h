@@ -17,6 +17,10 @@
 
 namespace hone::model {
 
+struct RowRange {
+  int64_t begin = 0, count = 0;
+};
+
 // What every layer of one forward pass has in common.
 struct LayerBatch {
   int64_t rows = 0;                                       // T
@@ -26,7 +30,10 @@ struct LayerBatch {
   // more into each follower's own page.
   std::span<const kernels::AttentionSequence> kv_writes;
   kernels::KvLayout kv_layout;
-  std::span<const kernels::PackedSegment> segments;  // for the backward pass
+  // For the backward pass.
+  std::span<const kernels::PackedSegment> segments;
+  // Which of the T rows, and of the M rows of the last layer, gradients are summed over before the sums are added.
+  std::span<const RowRange> sums, out_sums;
 };
 
 // Where one layer's activations go. All fp32, dense.
@@ -35,18 +42,25 @@ struct LayerActivations {
   float* normed = nullptr;   // [T, D] scratch
   float* qkv = nullptr;      // [T, Q] rotated in place; before QK-norm where the model has it
   float* rotated = nullptr;  // [T, Q] scratch, with QK-norm only: q and k after norm and rotation (v's columns unused)
-  float* attention = nullptr;      // [T, H E]
-  float* log_sum_exp = nullptr;    // [T, H], null where backward is not wanted
-  float* attention_out = nullptr;  // [M, H E] scratch, used only where rows are picked (else `attention` is read)
-  float* middle = nullptr;         // [M, D] a of the equation; may be x itself where no rows are picked
-  float* gate_up = nullptr;        // [M, 2F]
-  float* swiglu = nullptr;         // [M, F] scratch
-  float* y = nullptr;              // [M, D]; may be `middle` itself
+  float* attention = nullptr;       // [T, H E]
+  float* log_sum_exp = nullptr;     // [T, H], null where backward is not wanted
+  float* attention_out = nullptr;   // [M, H E] scratch, used only where rows are picked (else `attention` is read)
+  float* middle = nullptr;          // [M, D] a of the equation; may be x itself where no rows are picked
+  float* gate_up = nullptr;         // [M, 2F]
+  float* swiglu = nullptr;          // [M, F] scratch
+  float* y = nullptr;               // [M, D]; may be `middle` itself
+  const float* key_bias = nullptr;  // [T] of this layer, as in kernels::Attention; null: no key is masked
 };
 
 // `picked`: the rows of [0, T) that go on after attention, ascending; empty data pointer: all. kv: this layer's pages.
 void LayerForward(const ComputeWeights::Impl& weights, int layer, const LayerBatch& batch,
                   std::span<const int64_t> picked, std::byte* kv, const LayerActivations& activations);
+
+// The parts of LayerForward that a backward pass repeats where activations are not kept, with the same bits: from x to
+// gate_up, and from `middle` [rows, D] to gate_up. `swiglu` and `y` are not used.
+void ForwardUpToGateUp(const ComputeWeights::Impl& weights, int layer, const LayerBatch& batch,
+                       std::span<const int64_t> picked, std::byte* kv, const LayerActivations& activations);
+void ForwardGateUp(const ComputeWeights::Impl& weights, int layer, int64_t rows, const LayerActivations& activations);
 
 // Scratch of the backward pass, at least as large as said.
 struct LayerScratch {
@@ -81,6 +95,11 @@ void LayerBackward(const ComputeWeights::Impl& weights, int layer, const LayerBa
 // Rows of logits that stand in memory at a time while training. A function of the vocabulary alone, so that gradients
 // never depend on the batch around a row.
 int64_t LogitRows(int64_t vocab);
+
+// kernels::RmsNormBackward over whole rows, dw summed range by range.
+void NormBackward(const kernels::KernelContext& ctx, std::span<const RowRange> sums, const float* x, int64_t ldx,
+                  const float* w, const float* inverse_rms, const float* dy, int64_t lddy, int64_t d,
+                  bool accumulate_dx, float* dx, int64_t lddx, float* dw);
 
 // out[i] = x[rows[i]], rows of `width`.
 void GatherRows(const float* x, std::span<const int64_t> rows, int64_t width, float* out);

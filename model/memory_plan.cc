@@ -71,26 +71,38 @@ ComputeWeightsBytes PlanComputeWeights(const ModelConfig& config, DType dtype, b
   return bytes;
 }
 
-int64_t ActivationBytesPerToken(const ModelConfig& config) {
+int64_t ActivationBytesPerToken(const ModelConfig& config, Recompute recompute) {
   const Widths w(config);
-  return (config.layers * (w.kept_per_row() + w.kept_per_out_row()) + 2 * w.d) * kFloat;
+  const int64_t all = w.kept_per_row() + w.kept_per_out_row();
+  const int64_t kept = recompute == Recompute::kLayer ? w.d : recompute == Recompute::kMlp ? all - 2 * w.f : all;
+  // What is not kept stands there for one layer.
+  return (config.layers * kept + (all - kept) + 2 * w.d) * kFloat;
 }
 
 int64_t TrainingModelBytes(const ModelConfig& config, DType dtype, const TrainingBatch& kept,
-                           const TrainingBatch& plain) {
+                           const TrainingBatch& plain, Recompute recompute) {
   const Widths w(config);
   const int64_t rows = std::max(kept.rows, plain.rows), predicted = std::max(kept.predicted, plain.predicted);
   int64_t floats = 0;
   // Kept for backward: every layer's rows, in the last layer's second half only those that predict.
+  const int64_t kept_out_rows = (config.layers - 1) * kept.rows + kept.predicted;
   if (kept.rows > 0) {
-    floats += config.layers * kept.rows * w.kept_per_row();
-    floats += ((config.layers - 1) * kept.rows + kept.predicted) * w.kept_per_out_row();
+    floats += config.layers * kept.rows * w.d;
+    if (recompute != Recompute::kLayer) {
+      floats += config.layers * kept.rows * (w.kept_per_row() - w.d) + kept_out_rows * w.d;
+    }
+    if (recompute == Recompute::kNone) floats += kept_out_rows * 2 * w.f;
     floats += kept.predicted * (2 * w.d + 2);  // before and after the last norm; log-normalizer and entropy
   }
-  // One layer's, used again by each.
-  if (plain.rows > 0) {
-    floats += plain.rows * (w.kept_per_row() + w.kept_per_out_row()) + plain.predicted * 2 * w.d;
-  }
+  // One layer's, used again by each: of the pass that keeps nothing, and of what is not kept.
+  const int64_t layer_rows = config.layers > 1 ? kept.rows : kept.predicted;
+  floats += plain.rows * w.d + plain.predicted * 2 * w.d;
+  floats += std::max(plain.rows, recompute == Recompute::kLayer ? kept.rows : 0) * (w.kept_per_row() - w.d);
+  const int64_t plain_rows = config.layers > 1 ? plain.rows : plain.predicted;
+  floats += std::max(plain_rows, recompute == Recompute::kLayer ? layer_rows : 0) * w.d;
+  floats += std::max(plain_rows, recompute != Recompute::kNone ? layer_rows : 0) * 2 * w.f;
+  if (kept.masked_keys) floats += kept.rows;
+  if (kept.sums_apart && config.tied_embeddings) floats += w.v * w.d;
   // Scratch of forward.
   floats += rows * (w.d + w.f + (config.qk_norm ? w.qkv : 0)) + predicted * w.q;
   floats += std::min(predicted, LogitRows(config.vocab_size)) * w.v;

@@ -9,6 +9,7 @@
 
 #include "kernels/ops.h"
 #include "model/config.h"
+#include "model/model.h"
 
 namespace hone::model {
 
@@ -34,13 +35,15 @@ struct TrainingBatch {
   int64_t rows = 0;       // tokens
   int64_t predicted = 0;  // of these, rows with a target
   int64_t sequences = 1;
+  bool sums_apart = false;   // PackedSequences::sum_starts are given
+  bool masked_keys = false;  // PackedSequences::masked_keys are given
 };
 // What TrainingModel::size_bytes is after Forward and Backward of `kept` and Forward without keeping of `plain` (no
 // rows: there was none).
 int64_t TrainingModelBytes(const ModelConfig& config, kernels::DType dtype, const TrainingBatch& kept,
-                           const TrainingBatch& plain);
+                           const TrainingBatch& plain, Recompute recompute = Recompute::kNone);
 // What Forward(keep) keeps for each token: TrainingModel::ActivationBytesPerToken.
-int64_t ActivationBytesPerToken(const ModelConfig& config);
+int64_t ActivationBytesPerToken(const ModelConfig& config, Recompute recompute = Recompute::kNone);
 // Scratch of the kernels in such passes: packed operands, and each thread's of attention over `longest` tokens. The
 // kernels keep it, so it comes once for a process, whatever the number of models.
 int64_t TrainingScratchBytes(const ModelConfig& config, kernels::DType dtype, const TrainingBatch& batch,

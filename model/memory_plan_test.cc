@@ -50,19 +50,23 @@ TEST(MemoryPlanTest, ATrainingModelHoldsWhatIsPlanned) {
     return TrainingBatch{.rows = static_cast<int64_t>(packed.tokens.size()),
                          .predicted = std::count_if(packed.targets.begin(), packed.targets.end(),
                                                     [](int32_t target) { return target >= 0; }),
-                         .sequences = static_cast<int64_t>(packed.starts.size()) - 1};
+                         .sequences = static_cast<int64_t>(packed.starts.size()) - 1,
+                         .sums_apart = !packed.sum_starts.empty(),
+                         .masked_keys = !packed.masked_keys.empty()};
   };
   for (const NamedConfig& named : Configs()) {
-    for (const DType dtype : {DType::kF32, DType::kBf16}) {
+    for (const auto& [dtype, recompute] :
+         {std::pair{DType::kF32, Recompute::kNone}, std::pair{DType::kBf16, Recompute::kNone},
+          std::pair{DType::kF32, Recompute::kMlp}, std::pair{DType::kBf16, Recompute::kLayer}}) {
       SCOPED_TRACE(named.name);
       const FlatTensor masters = RandomParameters(named.config, 1);
       ComputeWeights weights(*ctx, named.config, dtype, /*for_training=*/true);
       weights.LoadAll(masters);
       const int32_t vocab = named.config.vocab_size;
       // Lengths that fill their pages but for the last, so that the plan's pages are exact.
-      const PackedSequences kept = Pack({RandomTokens(&random, 17, vocab), RandomTokens(&random, 33, vocab)}, 5);
+      PackedSequences kept = Pack({RandomTokens(&random, 17, vocab), RandomTokens(&random, 33, vocab)}, 5);
       const PackedSequences plain = Pack({RandomTokens(&random, 65, vocab), RandomTokens(&random, 97, vocab)}, 2);
-      TrainingModel model(*ctx, weights);
+      TrainingModel model(*ctx, weights, recompute);
       std::vector<float> logprobs, entropies;
       model.Forward(plain, 1.0f, /*keep=*/false, &logprobs, &entropies);
       EXPECT_EQ(TrainingModelBytes(named.config, dtype, {}, batch_of(plain)), static_cast<int64_t>(model.size_bytes()));
@@ -70,8 +74,16 @@ TEST(MemoryPlanTest, ATrainingModelHoldsWhatIsPlanned) {
       FlatTensor gradients(masters.size());
       std::fill_n(gradients.data(), gradients.size(), 0.0f);
       model.Backward(logprobs, {}, &gradients);
-      EXPECT_EQ(TrainingModelBytes(named.config, dtype, batch_of(kept), batch_of(plain)),
+      EXPECT_EQ(TrainingModelBytes(named.config, dtype, batch_of(kept), batch_of(plain), recompute),
                 static_cast<int64_t>(model.size_bytes()));
+      // A model that sees no batch but those that it keeps, with all that may come beside one.
+      kept.sum_starts = kept.starts;
+      kept.masked_keys.assign(kept.tokens.size() * named.config.layers, 1);
+      TrainingModel alone(*ctx, weights, recompute);
+      alone.Forward(kept, 1.0f, /*keep=*/true, &logprobs, &entropies);
+      alone.Backward(logprobs, {}, &gradients);
+      EXPECT_EQ(TrainingModelBytes(named.config, dtype, batch_of(kept), {}, recompute),
+                static_cast<int64_t>(alone.size_bytes()));
       EXPECT_GT(TrainingScratchBytes(named.config, dtype, batch_of(kept), 33, 2), 0);
     }
   }
@@ -94,6 +106,8 @@ TEST(MemoryPlanTest, BigModelsAreCountedByTheFormulas) {
   EXPECT_EQ(KvBytesPerToken(config, DType::kF32), 2 * KvBytesPerToken(config, DType::kBf16));
   const int64_t layer = 896 + 1152 + 896 + 14 + 896 + 2 * 4864;
   EXPECT_EQ(ActivationBytesPerToken(config), (24 * layer + 2 * 896) * 4);
+  EXPECT_EQ(ActivationBytesPerToken(config, Recompute::kLayer), (24 * 896 + (layer - 896) + 2 * 896) * 4);
+  EXPECT_EQ(ActivationBytesPerToken(config, Recompute::kMlp), (24 * (layer - 9728) + 9728 + 2 * 896) * 4);
   EXPECT_EQ(PlanComputeWeights(config, DType::kBf16, false).rope, int64_t{32'768} * 64 * 4);
   // Two copies, one transposed, in half the bytes.
   EXPECT_NEAR(static_cast<double>(PlanComputeWeights(config, DType::kBf16, true).packed), 494'032'768.0 * 4, 1e6);

@@ -145,13 +145,28 @@ struct PackedSequences {
   // [S], or empty where there are none: the segment before this one that holds its first tokens and has no prefix
   // itself; -1: none.
   std::vector<int32_t> prefixes;
+  // [U + 1], or empty: rows [sum_starts[u], sum_starts[u + 1]), whole segments and what follows them, are summed by
+  // themselves before their gradients are added to those of the rows before. So the bits of gradients do not depend on
+  // how such ranges are spread over batches. Empty: all rows are one range.
+  std::vector<int64_t> sum_starts;
+  // [layers, T], or empty: 1 where no other row may attend to the row in that layer (repetition dropout). Sequences may
+  // share no rows then.
+  std::vector<uint8_t> masked_keys;
+};
+
+// What Backward computes again instead of finding it kept; the bits are the same.
+enum class Recompute {
+  kNone,   // norms and SwiGLU alone
+  kMlp,    // the product before SwiGLU too: more than half of what is kept, for a ninth or so of a step's products
+  kLayer,  // all but each layer's input: least memory, for the whole forward pass once more
 };
 
 // Forward and backward over packed sequences. The loss is the caller's: it sees log-probs and entropies and hands back
 // their gradients. Not thread-safe.
 class TrainingModel {
  public:
-  TrainingModel(const kernels::KernelContext& ctx, const ComputeWeights& weights);
+  TrainingModel(const kernels::KernelContext& ctx, const ComputeWeights& weights,
+                Recompute recompute = Recompute::kNone);
   ~TrainingModel();
   // logprobs, entropies [number of rows with targets >= 0, in row order] of softmax(logits / temperature).
   // keep = true keeps what Backward needs; false is for reference and old log-probs.
@@ -160,6 +175,9 @@ class TrainingModel {
   // Adds to gradients (flat, as ParameterLayout) the gradient of sum_r d_logprob[r] * logprob[r] + d_entropy[r] *
   // entropy[r] for the batch of the last Forward with keep = true. d_entropy may be empty (zero).
   void Backward(std::span<const float> d_logprob, std::span<const float> d_entropy, FlatTensor* gradients);
+  // To be called after the last Backward of a step whose batches have sum_starts: adds what was kept apart until then
+  // (of tied embeddings, for they are summed in two places of each batch). Does nothing elsewhere.
+  void FinishGradients(FlatTensor* gradients);
   // Bytes of activations that Forward(keep) holds per token, for memory planning.
   size_t ActivationBytesPerToken() const;
   // Bytes of all buffers that it holds now: they grow to the largest batch and stay.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/random.h"
@@ -16,13 +17,19 @@ class Reference {
   Reference(const ModelConfig& config, const std::vector<double>& parameters)
       : config_(config), layout_(config), parameters_(parameters) {}
 
-  Rows Hidden(const std::vector<int32_t>& tokens) const {
+  // masked(layer, j): no later row attends to row j there.
+  using Masked = std::function<bool(int layer, size_t j)>;
+
+  Rows Hidden(const std::vector<int32_t>& tokens, const Masked& masked) const {
     Rows x;
     const double* table = Parameter("model.embed_tokens.weight");
     for (int32_t token : tokens) {
       x.emplace_back(table + int64_t{token} * config_.hidden_size, table + (int64_t{token} + 1) * config_.hidden_size);
     }
-    for (int layer = 0; layer < config_.layers; ++layer) Layer(absl::StrCat("model.layers.", layer, "."), &x);
+    for (int layer = 0; layer < config_.layers; ++layer) {
+      Layer(
+          absl::StrCat("model.layers.", layer, "."), [&](size_t j) { return masked(layer, j); }, &x);
+    }
     for (auto& row : x) row = Norm(row.data(), config_.hidden_size, Parameter("model.norm.weight"));
     return x;
   }
@@ -75,7 +82,8 @@ class Reference {
     }
   }
 
-  std::vector<double> Attend(const std::vector<double>& q, const Rows& k, const Rows& v, size_t position) const {
+  std::vector<double> Attend(const std::vector<double>& q, const Rows& k, const Rows& v, size_t position,
+                             const std::function<bool(size_t)>& masked) const {
     const int64_t e = config_.head_dim, group = config_.heads / config_.kv_heads;
     std::vector<double> out(q.size());
     for (int64_t h = 0; h < config_.heads; ++h) {
@@ -87,7 +95,9 @@ class Reference {
         p[j] /= std::sqrt(static_cast<double>(e));
         largest = std::max(largest, p[j]);
       }
-      for (double& value : p) sum += value = std::exp(value - largest);
+      for (size_t j = 0; j <= position; ++j) {
+        sum += p[j] = j < position && masked(j) ? 0.0 : std::exp(p[j] - largest);
+      }
       for (size_t j = 0; j <= position; ++j) {
         for (int64_t i = 0; i < e; ++i) out[h * e + i] += p[j] / sum * v[j][kv + i];
       }
@@ -95,7 +105,7 @@ class Reference {
     return out;
   }
 
-  void Layer(const std::string& prefix, Rows* x) const {
+  void Layer(const std::string& prefix, const std::function<bool(size_t)>& masked, Rows* x) const {
     const int64_t d = config_.hidden_size, q_width = int64_t{config_.heads} * config_.head_dim;
     const int64_t kv_width = int64_t{config_.kv_heads} * config_.head_dim;
     Rows q, k, v;
@@ -109,7 +119,7 @@ class Reference {
     }
     for (size_t t = 0; t < x->size(); ++t) {
       std::vector<double>& row = (*x)[t];
-      Add(Project(Attend(q[t], k, v, t), prefix + "self_attn.o_proj", d), &row);
+      Add(Project(Attend(q[t], k, v, t, masked), prefix + "self_attn.o_proj", d), &row);
       const std::vector<double> normed = Norm(row.data(), d, Parameter(prefix + "post_attention_layernorm.weight"));
       std::vector<double> gate = Project(normed, prefix + "mlp.gate_proj", config_.ffn_size);
       const std::vector<double> up = Project(normed, prefix + "mlp.up_proj", config_.ffn_size);
@@ -188,7 +198,11 @@ Predictions ReferencePredict(const ModelConfig& config, const std::vector<double
   Predictions out;
   for (size_t s = 0; s + 1 < batch.starts.size(); ++s) {
     const Rows hidden = reference.Hidden(
-        std::vector<int32_t>(batch.tokens.begin() + batch.starts[s], batch.tokens.begin() + batch.starts[s + 1]));
+        std::vector<int32_t>(batch.tokens.begin() + batch.starts[s], batch.tokens.begin() + batch.starts[s + 1]),
+        [&](int layer, size_t j) {
+          return !batch.masked_keys.empty() &&
+                 batch.masked_keys[layer * batch.tokens.size() + batch.starts[s] + j] != 0;
+        });
     for (int64_t t = batch.starts[s]; t < batch.starts[s + 1]; ++t) {
       if (batch.targets[t] < 0) continue;
       std::vector<double> logits = reference.Logits(hidden[t - batch.starts[s]]);

@@ -27,7 +27,7 @@ std::vector<int32_t> RandomTokens(std::mt19937* random, int count, int vocab);
 PackedSequences Pack(const std::vector<std::vector<int32_t>>& sequences, int unpredicted = 0);
 
 // Log-probs and entropies of the rows with targets, in row order, computed in double by plain loops from the formulas
-// of the papers. Rope scaling kNone only. `parameters` as ParameterLayout.
+// of the papers. Rope scaling kNone only, no shared prefixes. `parameters` as ParameterLayout.
 struct Predictions {
   std::vector<double> logprobs, entropies;
 };
