@@ -106,7 +106,7 @@ void ConsiderLearner(const v1::RunSpec& spec, const v1::StageSpec& stage, const 
   AddPart(&process, "compute_weights", memory.compute_weights,
           dtype + ", packed, each matrix also transposed; rotary tables");
   AddPart(&process, "gradients", memory.gradients, "fp32");
-  AddPart(&process, "moments", memory.moments, "AdamW's two, fp32");
+  AddPart(&process, "moments", memory.moments, "AdamW's two");
   AddPart(&process, "reference_model", memory.reference, dtype + ", because kl_coefficient is above 0");
   AddPart(&process, "published_versions", memory.published,
           memory.micro_batch_tokens > 0 ? dtype + ", what is served and its successor" : dtype);
@@ -176,9 +176,31 @@ std::vector<std::string> Advice(const v1::RunSpec& spec, const Configs& configs,
   if (DTypeOf(spec) == kernels::DType::kF32) {
     try_change("numerics.dtype: bf16", [](v1::RunSpec* s) { s->mutable_numerics()->set_dtype(v1::DTYPE_BF16); });
   }
+  const auto try_recompute = [&](v1::Recompute recompute, const char* name) {
+    if (spec.memory().recompute() >= recompute) return;
+    try_change(absl::StrCat("memory.recompute: ", name),
+               [recompute](v1::RunSpec* s) { s->mutable_memory()->set_recompute(recompute); });
+  };
+  try_recompute(v1::RECOMPUTE_MLP, "mlp");
+  try_recompute(v1::RECOMPUTE_LAYER, "layer");
+  if (plan.micro_batch_tokens() > 1) {
+    const int tokens = static_cast<int>(plan.micro_batch_tokens() / 2);
+    try_change(absl::StrCat("memory.micro_batch_tokens: ", tokens),
+               [tokens](v1::RunSpec* s) { s->mutable_memory()->set_micro_batch_tokens(tokens); });
+  }
   for (int i = 0; i < spec.stages_size(); ++i) {
     const v1::StageSpec& stage = spec.stages(i);
     const std::string path = absl::StrCat("stages.", stage.name());
+    if (stage.has_pretrain() || stage.has_sft() || stage.has_rl()) {
+      const std::string kind = stage.has_pretrain() ? ".pretrain" : stage.has_sft() ? ".sft" : ".rl";
+      try_change(path + kind + ".optimizer.moments: bf16", [i](v1::RunSpec* s) {
+        v1::StageSpec* changed = s->mutable_stages(i);
+        v1::OptimizerSpec* optimizer = changed->has_pretrain() ? changed->mutable_pretrain()->mutable_optimizer()
+                                       : changed->has_sft()    ? changed->mutable_sft()->mutable_optimizer()
+                                                               : changed->mutable_rl()->mutable_optimizer();
+        if (optimizer->moments() <= v1::MOMENT_FORMAT_FP32) optimizer->set_moments(v1::MOMENT_FORMAT_BF16);
+      });
+    }
     if (stage.has_pretrain() || stage.has_sft()) {
       const auto of = [i](v1::RunSpec* s) {
         v1::StageSpec* changed = s->mutable_stages(i);

@@ -125,6 +125,7 @@ std::string ProgressText::Line(const v1::Run& run, absl::Time now) {
     const absl::Duration left = (now - rate_time_) / done * (amount.total - amount.done);
     parts.push_back(absl::StrCat("left ", ShortDuration(left)));
   }
+  if (run.state() == v1::RUN_STATE_PAUSED && !run.error().empty()) parts.push_back(run.error());  // it paused by itself
   return absl::StrJoin(parts, "  ");
 }
 

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -34,9 +35,15 @@ namespace hone::learner {
 namespace {
 
 struct Options {
-  std::string model, dtype = "bf16", only, out;
+  std::string model, dtype = "bf16", only, out, recompute = "none", moments = "fp32";
+  bool invariant = false;
   int threads = 0, sequences = 8, length = 256, prompts = 4, samples = 8, prompt = 128, completion = 64, repeat = 3;
 };
+
+const std::map<std::string, model::Recompute> kRecompute = {
+    {"none", model::Recompute::kNone}, {"mlp", model::Recompute::kMlp}, {"layer", model::Recompute::kLayer}};
+const std::map<std::string, kernels::MomentFormat> kMoments = {
+    {"fp32", kernels::MomentFormat::kF32}, {"bf16", kernels::MomentFormat::kBf16}, {"fp8", kernels::MomentFormat::kF8}};
 
 struct Row {
   std::string name, unit;
@@ -51,14 +58,17 @@ class Bench {
         context_(context),
         vocab_(model.config.vocab_size) {
     if (Wanted("grpo_update")) reference_ = std::make_unique<ReferenceModel>(context_, model, dtype_);
-    OptimizerOptions optimizer;
-    optimizer.schedule.peak = 1e-6;
-    policy_ = std::make_unique<Policy>(context_, std::move(model), dtype_, optimizer);
+    PolicyOptions policy = {
+        .dtype = dtype_, .recompute = kRecompute.at(options_.recompute), .micro_batch_invariant = options_.invariant};
+    policy.optimizer.schedule.peak = 1e-6;
+    policy.optimizer.moments = kMoments.at(options_.moments);
+    policy_ = std::make_unique<Policy>(context_, std::move(model), policy);
   }
 
   std::vector<Row> Run() {
     if (Wanted("train")) {
       std::vector<TrainingSequence> sequences;
+      sequences.reserve(static_cast<size_t>(options_.sequences));
       for (int i = 0; i < options_.sequences; ++i) sequences.push_back(Sequence(-1, 1, options_.length));
       Measure("train", Fed(sequences), [&] { Train(sequences); });
     }
@@ -133,7 +143,7 @@ class Bench {
     for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
     policy_->ZeroGradients();
     std::vector<float> logprobs, entropies;
-    for (const MicroBatch& micro : PackMicroBatches(sequences, order, policy_->token_budget())) {
+    for (const MicroBatch& micro : PackMicroBatches(sequences, order, policy_->micro_batch_rule())) {
       policy_->model().Forward(micro.packed, 1.0f, /*keep=*/true, &logprobs, &entropies);
       const std::vector<float> d_logprob(logprobs.size(), -1.0f / static_cast<float>(logprobs.size()));
       policy_->model().Backward(d_logprob, {}, policy_->gradients());
@@ -178,10 +188,15 @@ absl::Status ParseOptions(int argc, char** argv, Options* options) {
   flags.Add("prompt", &options->prompt, "tokens of a prompt");
   flags.Add("completion", &options->completion, "tokens of a completion");
   flags.Add("repeat", &options->repeat, "measured runs for each row");
+  flags.Add("recompute", &options->recompute, "none, mlp or layer");
+  flags.Add("moments", &options->moments, "fp32, bf16 or fp8");
+  flags.Add("invariant", &options->invariant, "gradients that do not depend on micro-batches");
   flags.Add("out", &options->out, "JSON file for the rows");
   HONE_RETURN_IF_ERROR(flags.Parse(argc, argv));
   if (options->model.empty()) return absl::InvalidArgumentError("--model: required");
   if (options->dtype != "f32" && options->dtype != "bf16") return absl::InvalidArgumentError("--dtype: f32 or bf16");
+  if (!kRecompute.contains(options->recompute)) return absl::InvalidArgumentError("--recompute: none, mlp or layer");
+  if (!kMoments.contains(options->moments)) return absl::InvalidArgumentError("--moments: fp32, bf16 or fp8");
   for (const int value : {options->sequences, options->length - 1, options->prompts, options->samples, options->prompt,
                           options->completion, options->repeat}) {
     if (value < 1) return absl::InvalidArgumentError("sizes and --repeat: at least 1, --length at least 2");

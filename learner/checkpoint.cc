@@ -2,12 +2,14 @@
 
 #include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/crash_point.h"
 #include "base/files.h"
 #include "base/logging.h"
@@ -27,27 +29,79 @@ constexpr char kTemporary[] = ".tmp";  // what looks for checkpoints passes by n
 constexpr char kFirstMoment[] = "optimizer/first_moment.safetensors";
 constexpr char kSecondMoment[] = "optimizer/second_moment.safetensors";
 
-absl::Status WriteMoments(const model::ModelConfig& config, const model::FlatTensor& values, const std::string& path) {
+model::DType DTypeOf(Moments::Format format) {
+  switch (format) {
+    case Moments::Format::kF32:
+      return model::DType::kF32;
+    case Moments::Format::kBf16:
+      return model::DType::kBF16;
+    case Moments::Format::kF8:
+      return model::DType::kU8;
+  }
+  return model::DType::kF32;
+}
+
+std::string ScaleName(const std::string& parameter) { return parameter + ".scale"; }
+
+template <typename T>
+std::string_view BytesOf(std::span<const T> values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
+}
+
+absl::Status WriteMoments(const model::ModelConfig& config, const Moments& moments, const std::string& path) {
   const model::ParameterLayout layout(config);
+  const bool scaled = moments.format() == Moments::Format::kF8;
   std::vector<model::TensorSpec> specs;
-  for (const model::ParameterInfo& entry : layout.entries()) {
-    specs.push_back({.name = entry.name, .dtype = model::DType::kF32, .shape = entry.shape});
+  for (size_t i = 0; i < layout.entries().size(); ++i) {
+    const model::ParameterInfo& entry = layout.entries()[i];
+    specs.push_back({.name = entry.name, .dtype = DTypeOf(moments.format()), .shape = entry.shape});
+    if (!scaled) continue;
+    specs.push_back(
+        {.name = ScaleName(entry.name), .dtype = model::DType::kF32, .shape = {std::ssize(moments.scales(i))}});
   }
   HONE_ASSIGN_OR_RETURN(const auto writer, model::SafetensorsWriter::Create(path, std::move(specs)));
-  for (const model::ParameterInfo& entry : layout.entries()) {
-    HONE_RETURN_IF_ERROR(writer->AppendF32(entry.name, values.data() + entry.offset, static_cast<size_t>(entry.size)));
+  for (size_t i = 0; i < layout.entries().size(); ++i) {
+    const std::string& name = layout.entries()[i].name;
+    HONE_RETURN_IF_ERROR(writer->Append(name, BytesOf(moments.values(i))));
+    if (scaled) HONE_RETURN_IF_ERROR(writer->Append(ScaleName(name), BytesOf(moments.scales(i))));
   }
   return writer->Finish();
 }
 
-absl::StatusOr<model::FlatTensor> ReadMoments(const model::ModelConfig& config, const std::string& path) {
+// The bytes of a tensor of that type and shape into `out`.
+absl::Status ReadTensor(const model::SafetensorsFile& file, const std::string& name, model::DType dtype,
+                        const std::vector<int64_t>& shape, std::span<std::byte> out) {
+  const model::TensorInfo* tensor = file.Find(name);
+  if (tensor == nullptr) return absl::DataLossError(absl::StrCat(file.path(), ": no tensor '", name, "'"));
+  if (tensor->dtype != dtype) {
+    return absl::DataLossError(absl::StrCat(file.path(), ": tensor '", name, "': expected ",
+                                            std::string(model::DTypeName(dtype)), ", got ",
+                                            std::string(model::DTypeName(tensor->dtype))));
+  }
+  HONE_RETURN_IF_ERROR(model::CheckTensorShape(*tensor, shape));
+  HONE_CHECK_EQ(tensor->bytes.size(), out.size());
+  std::memcpy(out.data(), tensor->bytes.data(), out.size());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Moments> ReadMoments(const model::ModelConfig& config, const std::string& path) {
   HONE_ASSIGN_OR_RETURN(const auto file, model::SafetensorsFile::Open(path));
   const model::ParameterLayout layout(config);
-  model::FlatTensor values(static_cast<size_t>(layout.total_size()));
-  for (const model::ParameterInfo& entry : layout.entries()) {
-    HONE_RETURN_IF_ERROR(file->ReadAsF32(entry.name, entry.shape, values.data() + entry.offset));
+  // The first tensor says the format of all.
+  Moments::Format format = Moments::Format::kF32;
+  if (const model::TensorInfo* first = file->Find(layout.entries().front().name); first != nullptr) {
+    if (first->dtype == model::DType::kBF16) format = Moments::Format::kBf16;
+    if (first->dtype == model::DType::kU8) format = Moments::Format::kF8;
   }
-  return values;
+  Moments moments(config, format);
+  for (size_t i = 0; i < layout.entries().size(); ++i) {
+    const model::ParameterInfo& entry = layout.entries()[i];
+    HONE_RETURN_IF_ERROR(ReadTensor(*file, entry.name, DTypeOf(format), entry.shape, moments.values(i)));
+    if (format != Moments::Format::kF8) continue;
+    HONE_RETURN_IF_ERROR(ReadTensor(*file, ScaleName(entry.name), model::DType::kF32, {std::ssize(moments.scales(i))},
+                                    std::as_writable_bytes(moments.scales(i))));
+  }
+  return moments;
 }
 
 // Paths of all files below `root`, relative to it, sorted.

@@ -2,10 +2,9 @@
 //
 //   state.json                               what it is (CheckpointState), and size and SHA-256 of every other file
 //   model/                                   the fp32 masters as a Hugging Face folder, loadable by any program
-//   optimizer/first_moment.safetensors       AdamW's moments, under the parameters' names
-//   optimizer/second_moment.safetensors
-//   previous/                                where the next steps are sampled by the weights of the step before too
-//   (one_step_off):
+//   optimizer/first_moment.safetensors       AdamW's moments as they are stored, under the parameters' names: F32,
+//   BF16, or optimizer/second_moment.safetensors      U8 codes beside <name>.scale (kernels/cpu/moments.cc) previous/
+//   where the next steps are sampled by the weights of the step before too (one_step_off):
 //                                            those weights as samplers read them, in fp32
 //
 // Invariants:
@@ -23,6 +22,7 @@
 
 #include "base/status.h"
 #include "learner/model_source.h"
+#include "learner/moments.h"
 #include "model/model.h"
 
 namespace hone::learner {
@@ -47,8 +47,8 @@ struct Checkpoint {
   CheckpointState state;
   LoadedModel model;
   bool has_moments = false;
-  model::FlatTensor first_moment, second_moment;  // empty where not loaded or not there
-  model::FlatTensor previous;                     // the same
+  Moments first_moment, second_moment;  // empty where not loaded or not there
+  model::FlatTensor previous;           // the same
 };
 
 // "step-000020"
@@ -61,8 +61,8 @@ struct CheckpointSource {
   const model::ModelConfig* config = nullptr;
   const ModelFiles* files = nullptr;
   const model::FlatTensor* masters = nullptr;
-  const model::FlatTensor* first_moment = nullptr;
-  const model::FlatTensor* second_moment = nullptr;
+  const Moments* first_moment = nullptr;
+  const Moments* second_moment = nullptr;
   const model::FlatTensor* previous = nullptr;  // null: not written
 };
 

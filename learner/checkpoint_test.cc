@@ -14,6 +14,7 @@
 #include "base/subprocess.h"
 #include "hone/v1/coordinator.pb.h"
 #include "learner/checkpoint_writer.h"
+#include "learner/optimizer.h"
 #include "learner/testing/tiny_world.h"
 
 namespace hone::learner {
@@ -31,8 +32,8 @@ class CheckpointTest : public testing::Test {
     EXPECT_TRUE(files.ok());
     files_ = *std::move(files);
     masters_ = model::RandomParameters(config_, 1);
-    first_ = model::RandomParameters(config_, 2);
-    second_ = model::RandomParameters(config_, 3);
+    first_ = MomentsOf(config_, model::RandomParameters(config_, 2));
+    second_ = MomentsOf(config_, model::RandomParameters(config_, 3));
     state_ = {.run = "demo",
               .stage = "zero",
               .spec_hash = "abc",
@@ -58,12 +59,51 @@ class CheckpointTest : public testing::Test {
   std::string folder_;
   model::ModelConfig config_;
   ModelFiles files_;
-  model::FlatTensor masters_, first_, second_;
+  model::FlatTensor masters_;
+  Moments first_, second_;
   CheckpointState state_;
 };
 
 bool Equal(const model::FlatTensor& a, const model::FlatTensor& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+bool Equal(const Moments& a, const Moments& b) {
+  if (a.format() != b.format() || a.elements() != b.elements()) return false;
+  for (size_t i = 0; i < a.elements().size(); ++i) {
+    if (!std::ranges::equal(a.values(i), b.values(i)) || !std::ranges::equal(a.scales(i), b.scales(i))) return false;
+  }
+  return true;
+}
+
+// Moments of a narrow format, with something in them.
+std::pair<Moments, Moments> Stepped(const model::ModelConfig& config, Moments::Format format) {
+  const auto kernels = kernels::KernelContext::Create(1);
+  AdamW optimizer(*kernels, config, {.schedule = {.peak = 0.01}, .moments = format});
+  model::FlatTensor masters = model::RandomParameters(config, 1);
+  optimizer.Step(1, model::RandomParameters(config, 5), &masters);
+  std::pair<Moments, Moments> moments;
+  moments.first.CopyFrom(optimizer.first_moment());
+  moments.second.CopyFrom(optimizer.second_moment());
+  return moments;
+}
+
+TEST_F(CheckpointTest, NarrowMomentsComeBackAsTheyAreStored) {
+  for (const auto format : {Moments::Format::kBf16, Moments::Format::kF8}) {
+    std::tie(first_, second_) = Stepped(config_, format);
+    const auto path = Write();
+    ASSERT_TRUE(path.ok()) << path.status();
+    const auto loaded = LoadCheckpoint(*path, CheckpointParts::kAll);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_TRUE(Equal(loaded->first_moment, first_));
+    EXPECT_TRUE(Equal(loaded->second_moment, second_));
+    CheckpointWriter writer;
+    state_.step += 20;
+    writer.Begin(Source(), folder_);
+    const auto later = writer.Wait();
+    ASSERT_TRUE(later.ok()) << later.status();
+    EXPECT_TRUE(Equal(LoadCheckpoint(*later, CheckpointParts::kAll)->second_moment, second_));
+  }
 }
 
 TEST_F(CheckpointTest, TheWriterWritesWhatWasThereWhenItBegan) {

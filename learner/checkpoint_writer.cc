@@ -15,6 +15,12 @@ const model::FlatTensor* CopyTo(const model::FlatTensor* from, model::FlatTensor
   return to;
 }
 
+const Moments* CopyTo(const Moments* from, Moments* to) {
+  if (from == nullptr) return nullptr;
+  to->CopyFrom(*from);
+  return to;
+}
+
 }  // namespace
 
 CheckpointWriter::~CheckpointWriter() {

@@ -31,7 +31,8 @@ class CheckpointWriter {
     CheckpointState state;
     model::ModelConfig config;
     ModelFiles files;
-    model::FlatTensor masters, first_moment, second_moment, previous;
+    model::FlatTensor masters, previous;
+    Moments first_moment, second_moment;
   };
 
   Copy copy_;

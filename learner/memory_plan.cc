@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "hone/v1/run.pb.h"
-#include "learner/packing.h"
+#include "learner/policy_options.h"
 #include "model/memory_plan.h"
 
 namespace hone::learner {
@@ -17,12 +17,16 @@ using model::TrainingBatch;
 struct Load {
   int64_t sequences = 0;
   int64_t longest = 0;
+  int64_t unit = 1;  // of these, in a unit of packing
+  bool masked_keys = false;
 };
 
 int64_t Limited(int64_t limit, int64_t positions) { return limit > 0 ? std::min(limit, positions) : positions; }
 
 Load SupervisedLoad(const v1::SftStage& stage, const ModelConfig& config) {
-  return {.sequences = stage.batch_size(), .longest = Limited(stage.max_tokens(), config.max_positions)};
+  return {.sequences = stage.batch_size(),
+          .longest = Limited(stage.max_tokens(), config.max_positions),
+          .masked_keys = stage.repetition_dropout().probability() > 0};
 }
 
 // Of one minibatch: groups are split in order, so the largest has one group more than the smallest.
@@ -34,16 +38,26 @@ Load RlLoad(const v1::RlStage& stage, const ModelConfig& config) {
       stage.max_prompt_tokens() > 0
           ? std::min<int64_t>(positions, int64_t{stage.max_prompt_tokens()} + stage.sampling().max_new_tokens())
           : positions;
-  return {.sequences = groups * stage.group_size(), .longest = longest};
+  return {.sequences = groups * stage.group_size(), .longest = longest, .unit = stage.group_size()};
 }
 
 // The largest micro-batch that PackMicroBatches can make of `load`. The last token of a sequence is not fed; all others
 // may predict.
-TrainingBatch LargestMicroBatch(const Load& load, const ModelConfig& config) {
+TrainingBatch LargestMicroBatch(const Load& load, const MicroBatchRule& rule) {
   const int64_t fed = std::max<int64_t>(1, load.longest - 1);
-  const int64_t budget = MicroBatchTokenBudget(static_cast<size_t>(model::ActivationBytesPerToken(config)));
-  const int64_t rows = std::min(load.sequences * fed, std::max(budget, fed));
-  return {.rows = rows, .predicted = rows, .sequences = std::min(load.sequences, rows)};
+  // Units are not cut, and one may be a whole group.
+  const int64_t alone = rule.whole_units ? load.unit * fed : fed;
+  const int64_t rows = std::min(load.sequences * fed, std::max(rule.token_budget, alone));
+  return {.rows = rows,
+          .predicted = rows,
+          .sequences = std::min(load.sequences, rows),
+          .sums_apart = rule.whole_units,
+          .masked_keys = load.masked_keys};
+}
+
+const v1::OptimizerSpec& OptimizerOf(const v1::StageSpec& stage) {
+  if (stage.has_pretrain()) return stage.pretrain().optimizer();
+  return stage.has_sft() ? stage.sft().optimizer() : stage.rl().optimizer();
 }
 
 }  // namespace
@@ -61,7 +75,8 @@ LearnerMemory PlanLearnerMemory(const v1::RunSpec& spec, const v1::StageSpec& st
   memory.published *= behind ? 3 : 2;
   memory.compute_weights = model::PlanComputeWeights(config, dtype, /*for_training=*/true).total();
   memory.gradients = memory.masters;
-  memory.moments = 2 * memory.masters;
+  const PolicyOptions options = MakePolicyOptions(spec, OptimizerOf(stage), 1);
+  memory.moments = 2 * Moments::Bytes(config, options.optimizer.moments);
   // The copies, and in one_step_off the version before in fp32: one to copy from, one copied.
   if (behind) memory.checkpoint = memory.masters;
   if (spec.checkpoints().asynchronous()) {
@@ -69,16 +84,18 @@ LearnerMemory PlanLearnerMemory(const v1::RunSpec& spec, const v1::StageSpec& st
   }
   const Load load = supervised ? SupervisedLoad(stage.has_pretrain() ? stage.pretrain() : stage.sft(), config)
                                : RlLoad(stage.rl(), config);
-  const TrainingBatch kept = LargestMicroBatch(load, config);
+  const MicroBatchRule rule = MicroBatchRuleOf(options, config);
+  const TrainingBatch kept = LargestMicroBatch(load, rule);
   TrainingBatch plain;
   if (stage.has_rl()) {
     // Old log-probs of later minibatches and of samples without a gradient, all of them at once.
     const Load all = {.sequences = int64_t{stage.rl().prompts_per_step()} * stage.rl().group_size(),
-                      .longest = load.longest};
-    plain = LargestMicroBatch(all, config);
+                      .longest = load.longest,
+                      .unit = load.unit};
+    plain = LargestMicroBatch(all, rule);
   }
   memory.micro_batch_tokens = kept.rows;
-  memory.activations = model::TrainingModelBytes(config, dtype, kept, plain);
+  memory.activations = model::TrainingModelBytes(config, dtype, kept, plain, options.recompute);
   memory.scratch =
       model::TrainingScratchBytes(config, dtype, plain.rows > kept.rows ? plain : kept, load.longest, threads);
   if (stage.has_rl() && stage.rl().algorithm().kl_coefficient() > 0) {

@@ -81,7 +81,7 @@ TEST(LearnerMemoryTest, AStepHoldsNoMoreThanIsPlanned) {
   const model::ModelConfig config = TinyConfig();
   const auto kernels = kernels::KernelContext::Create(2);
   LoadedModel loaded{.config = config, .masters = model::RandomParameters(config, 3)};
-  Policy policy(*kernels, std::move(loaded), kernels::DType::kF32, {});
+  Policy policy(*kernels, std::move(loaded), {});
   // As long as they may be, and just beyond whole pages: the case that is planned for.
   std::vector<TrainingSequence> sequences(4);
   std::vector<int32_t> order;
@@ -90,7 +90,7 @@ TEST(LearnerMemoryTest, AStepHoldsNoMoreThanIsPlanned) {
     for (int32_t p = 1; p < 34; ++p) sequences[i].targets.push_back(p);
     order.push_back(i);
   }
-  const auto batches = PackMicroBatches(sequences, order, policy.token_budget());
+  const auto batches = PackMicroBatches(sequences, order, policy.micro_batch_rule());
   ASSERT_EQ(batches.size(), 1u);
   const LearnerMemory memory = Plan(SupervisedRun(4, 34), config);
   EXPECT_EQ(static_cast<int64_t>(batches[0].packed.tokens.size()), memory.micro_batch_tokens);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/random.h"
 
 namespace hone::learner {
 namespace {
@@ -21,29 +22,19 @@ double IntegerPower(double beta, int64_t n) {
 }  // namespace
 
 AdamW::AdamW(const kernels::KernelContext& context, const model::ModelConfig& config, const OptimizerOptions& options)
-    : context_(context), options_(options) {
-  const model::ParameterLayout layout(config);
-  size_ = layout.total_size();
-  for (const model::ParameterInfo& parameter : layout.entries()) {
-    if (!ranges_.empty() && ranges_.back().decays == parameter.decays &&
-        ranges_.back().begin + ranges_.back().size == parameter.offset) {
-      ranges_.back().size += parameter.size;
-    } else {
-      ranges_.push_back({parameter.offset, parameter.size, parameter.decays});
-    }
-  }
-  first_moment_.Resize(static_cast<size_t>(size_));
-  second_moment_.Resize(static_cast<size_t>(size_));
-  std::fill_n(first_moment_.data(), size_, 0.0f);
-  std::fill_n(second_moment_.data(), size_, 0.0f);
-}
+    : context_(context),
+      options_(options),
+      layout_(config),
+      first_moment_(config, options.moments),
+      second_moment_(config, options.moments) {}
 
 AdamW::StepResult AdamW::Step(int64_t step, const model::FlatTensor& gradients, model::FlatTensor* masters) {
-  HONE_CHECK_EQ(gradients.size(), static_cast<size_t>(size_));
-  HONE_CHECK_EQ(masters->size(), static_cast<size_t>(size_));
+  const int64_t size = layout_.total_size();
+  HONE_CHECK_EQ(gradients.size(), static_cast<size_t>(size));
+  HONE_CHECK_EQ(masters->size(), static_cast<size_t>(size));
   StepResult result;
   result.learning_rate = LearningRate(options_.schedule, step);
-  result.gradient_norm = std::sqrt(kernels::SumOfSquares(context_, gradients.data(), size_));
+  result.gradient_norm = std::sqrt(kernels::SumOfSquares(context_, gradients.data(), size));
   if (!std::isfinite(result.gradient_norm)) {
     ++skipped_;
     return result;
@@ -61,18 +52,24 @@ AdamW::StepResult AdamW::Step(int64_t step, const model::FlatTensor& gradients, 
       options_.max_grad_norm > 0
           ? static_cast<float>(std::min(1.0, options_.max_grad_norm / (result.gradient_norm + 1e-6)))
           : 1.0f;
-  for (const Range& range : ranges_) {
-    params.weight_decay = range.decays ? static_cast<float>(options_.weight_decay) : 0.0f;
-    kernels::AdamW(context_, params, range.size, gradients.data() + range.begin, masters->data() + range.begin,
-                   first_moment_.data() + range.begin, second_moment_.data() + range.begin);
+  for (size_t i = 0; i < layout_.entries().size(); ++i) {
+    const model::ParameterInfo& parameter = layout_.entries()[i];
+    params.weight_decay = parameter.decays ? static_cast<float>(options_.weight_decay) : 0.0f;
+    // Which way a stored moment is rounded must not follow from the last time.
+    const uint64_t key = kernels::StreamKey(static_cast<uint64_t>(updates_), "moments", i);
+    kernels::AdamWStored(context_, params, parameter.size, gradients.data() + parameter.offset,
+                         masters->data() + parameter.offset, options_.moments, first_moment_.View(i),
+                         second_moment_.View(i), key);
   }
   result.applied = true;
   return result;
 }
 
-void AdamW::Restore(model::FlatTensor first_moment, model::FlatTensor second_moment, int64_t updates, int64_t skipped) {
-  HONE_CHECK_EQ(first_moment.size(), static_cast<size_t>(size_));
-  HONE_CHECK_EQ(second_moment.size(), static_cast<size_t>(size_));
+void AdamW::Restore(Moments first_moment, Moments second_moment, int64_t updates, int64_t skipped) {
+  for (const Moments* moments : {&first_moment, &second_moment}) {
+    HONE_CHECK(moments->format() == options_.moments) << "moments of another format";
+    HONE_CHECK_EQ(moments->elements().size(), layout_.entries().size());
+  }
   first_moment_ = std::move(first_moment);
   second_moment_ = std::move(second_moment);
   updates_ = updates;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "learner/moments.h"
 #include "learner/schedule.h"
 #include "model/model.h"
 
@@ -16,6 +17,7 @@ struct OptimizerOptions {
   double epsilon = 1e-8;
   double weight_decay = 0;   // on the parameters whose ParameterInfo::decays is set
   double max_grad_norm = 1;  // 0 = no clipping
+  kernels::MomentFormat moments = kernels::MomentFormat::kF32;
 };
 
 // Not thread-safe. Invariants:
@@ -34,23 +36,18 @@ class AdamW {
   // applied.
   StepResult Step(int64_t step, const model::FlatTensor& gradients, model::FlatTensor* masters);
 
-  const model::FlatTensor& first_moment() const { return first_moment_; }
-  const model::FlatTensor& second_moment() const { return second_moment_; }
+  const Moments& first_moment() const { return first_moment_; }
+  const Moments& second_moment() const { return second_moment_; }
   int64_t updates() const { return updates_; }
   int64_t skipped() const { return skipped_; }
-  // Takes up a checkpoint's state; sizes must be the model's.
-  void Restore(model::FlatTensor first_moment, model::FlatTensor second_moment, int64_t updates, int64_t skipped);
+  // Takes up a checkpoint's state, of the same model and the options' format.
+  void Restore(Moments first_moment, Moments second_moment, int64_t updates, int64_t skipped);
 
  private:
-  struct Range {  // neighbouring parameters of one kind
-    int64_t begin, size;
-    bool decays;
-  };
   const kernels::KernelContext& context_;
   const OptimizerOptions options_;
-  std::vector<Range> ranges_;
-  int64_t size_ = 0;
-  model::FlatTensor first_moment_, second_moment_;
+  const model::ParameterLayout layout_;
+  Moments first_moment_, second_moment_;
   int64_t updates_ = 0;
   int64_t skipped_ = 0;
 };

@@ -51,6 +51,8 @@ class Packer {
   // Rows that `sequence` would add.
   int64_t RowsOf(const TrainingSequence& sequence) const { return FedTokens(sequence) - SharedWith(sequence); }
 
+  bool Shares(const TrainingSequence& sequence) const { return SharedWith(sequence) > 0; }
+
   // Adds sequences[order[0]], which may open a prefix that those after it share.
   void Add(std::span<const TrainingSequence> sequences, std::span<const int32_t> order) {
     const int32_t index = order.front();
@@ -105,19 +107,56 @@ class Packer {
   int64_t prefix_rows_ = 0;
 };
 
+// `unit` behind what `batch` holds already.
+void Append(const MicroBatch& unit, MicroBatch* batch) {
+  const model::PackedSequences& from = unit.packed;
+  model::PackedSequences& to = batch->packed;
+  const int64_t row = static_cast<int64_t>(to.tokens.size());
+  const int32_t segment = static_cast<int32_t>(to.prefixes.size());
+  to.tokens.insert(to.tokens.end(), from.tokens.begin(), from.tokens.end());
+  to.targets.insert(to.targets.end(), from.targets.begin(), from.targets.end());
+  if (to.starts.empty()) to.starts = to.sum_starts = {0};
+  for (size_t s = 1; s < from.starts.size(); ++s) to.starts.push_back(row + from.starts[s]);
+  for (const int32_t prefix : from.prefixes) to.prefixes.push_back(prefix < 0 ? prefix : segment + prefix);
+  to.sum_starts.push_back(to.starts.back());
+  batch->members.insert(batch->members.end(), unit.members.begin(), unit.members.end());
+  batch->target_count += unit.target_count;
+  batch->fed_tokens += unit.fed_tokens;
+}
+
+std::vector<MicroBatch> PackWholeUnits(std::span<const TrainingSequence> sequences, std::span<const int32_t> trained,
+                                       int64_t token_budget) {
+  std::vector<MicroBatch> batches;
+  for (size_t i = 0; i < trained.size();) {
+    MicroBatch unit;
+    Packer packer(&unit);
+    packer.Add(sequences, trained.subspan(i++));
+    while (i < trained.size() && packer.Shares(sequences[static_cast<size_t>(trained[i])])) {
+      packer.Add(sequences, trained.subspan(i++));
+    }
+    const int64_t rows = static_cast<int64_t>(unit.packed.tokens.size());
+    if (batches.empty() || static_cast<int64_t>(batches.back().packed.tokens.size()) + rows > token_budget) {
+      batches.emplace_back();
+    }
+    Append(unit, &batches.back());
+  }
+  return batches;
+}
+
 }  // namespace
 
 std::vector<MicroBatch> PackMicroBatches(std::span<const TrainingSequence> sequences, std::span<const int32_t> order,
-                                         int64_t token_budget) {
+                                         const MicroBatchRule& rule) {
   std::vector<int32_t> trained;
   for (const int32_t index : order) {
     if (IsTrained(sequences[static_cast<size_t>(index)])) trained.push_back(index);
   }
+  if (rule.whole_units) return PackWholeUnits(sequences, trained, rule.token_budget);
   std::vector<MicroBatch> batches;
   std::optional<Packer> packer;  // of the last one
   for (size_t i = 0; i < trained.size(); ++i) {
     const TrainingSequence& sequence = sequences[static_cast<size_t>(trained[i])];
-    if (!packer.has_value() || packer->rows() + packer->RowsOf(sequence) > token_budget) {
+    if (!packer.has_value() || packer->rows() + packer->RowsOf(sequence) > rule.token_budget) {
       batches.emplace_back();
       packer.emplace(&batches.back());
     }

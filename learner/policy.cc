@@ -5,15 +5,14 @@
 
 namespace hone::learner {
 
-Policy::Policy(const kernels::KernelContext& context, LoadedModel loaded, kernels::DType dtype,
-               const OptimizerOptions& options)
+Policy::Policy(const kernels::KernelContext& context, LoadedModel loaded, const PolicyOptions& options)
     : context_(context),
       loaded_(std::move(loaded)),
-      weights_(context, loaded_.config, dtype, /*for_training=*/true),
-      model_(context, weights_),
+      weights_(context, loaded_.config, options.dtype, /*for_training=*/true),
+      model_(context, weights_, options.recompute),
       gradients_(loaded_.masters.size()),
-      optimizer_(context, loaded_.config, options),
-      token_budget_(MicroBatchTokenBudget(model_.ActivationBytesPerToken())) {
+      optimizer_(context, loaded_.config, options.optimizer),
+      micro_batch_rule_(MicroBatchRuleOf(options, loaded_.config)) {
   weights_.LoadAll(loaded_.masters);
   ZeroGradients();
 }
@@ -26,6 +25,7 @@ void Policy::ZeroGradients() {
 }
 
 AdamW::StepResult Policy::Update(int64_t optimizer_step) {
+  model_.FinishGradients(&gradients_);
   const AdamW::StepResult result = optimizer_.Step(optimizer_step, gradients_, &loaded_.masters);
   if (result.applied) weights_.LoadAll(loaded_.masters);
   return result;

@@ -191,7 +191,7 @@ void RlStep::ForwardOnly(model::TrainingModel& model, const RlBatch& batch, cons
                          SampleValues* logprobs, Totals* totals) {
   const absl::Time start = absl::Now();
   std::vector<float> values, entropies;
-  for (const MicroBatch& micro : PackMicroBatches(batch.sequences, order, policy_->token_budget())) {
+  for (const MicroBatch& micro : PackMicroBatches(batch.sequences, order, policy_->micro_batch_rule())) {
     model.Forward(micro.packed, options_.temperature, /*keep=*/false, &values, &entropies);
     Scatter(micro, batch, values, logprobs);
     if (logprobs == &start_logprobs_) totals->AddEntropies(entropies);
@@ -228,7 +228,7 @@ void RlStep::Train(const RlBatch& batch, const Minibatch& minibatch, bool keep_l
   const absl::Time start = absl::Now();
   policy_->ZeroGradients();
   std::vector<float> values, entropies;
-  for (const MicroBatch& micro : PackMicroBatches(batch.sequences, minibatch.trained, policy_->token_budget())) {
+  for (const MicroBatch& micro : PackMicroBatches(batch.sequences, minibatch.trained, policy_->micro_batch_rule())) {
     policy_->model().Forward(micro.packed, options_.temperature, /*keep=*/true, &values, &entropies);
     if (keep_logprobs) {
       Scatter(micro, batch, values, &start_logprobs_);

@@ -35,8 +35,13 @@ class RlStepTest : public testing::Test {
   }
   std::unique_ptr<Policy> MakePolicy(const kernels::KernelContext& kernels, const model::FlatTensor& masters,
                                      kernels::DType dtype, double learning_rate) {
-    return std::make_unique<Policy>(kernels, LoadedModel{config_, Copy(masters), {}}, dtype,
-                                    OptimizerOptions{.schedule = {.peak = learning_rate}, .max_grad_norm = 0});
+    const PolicyOptions options = {.dtype = dtype,
+                                   .optimizer = {.schedule = {.peak = learning_rate}, .max_grad_norm = 0}};
+    return MakePolicy(kernels, masters, options);
+  }
+  std::unique_ptr<Policy> MakePolicy(const kernels::KernelContext& kernels, const model::FlatTensor& masters,
+                                     const PolicyOptions& options) {
+    return std::make_unique<Policy>(kernels, LoadedModel{config_, Copy(masters), {}}, options);
   }
 
   const model::ModelConfig config_ = TinyConfig();
@@ -113,7 +118,7 @@ double Loss(const kernels::KernelContext& kernels, const model::ModelConfig& con
   for (size_t i = 0; i < batch.samples.size(); ++i) {
     if (!batch.samples[i].in_loss) continue;
     const int32_t index = static_cast<int32_t>(i);
-    const std::vector<MicroBatch> micro = PackMicroBatches(batch.sequences, std::span(&index, 1), 1000);
+    const std::vector<MicroBatch> micro = PackMicroBatches(batch.sequences, std::span(&index, 1), {1000});
     std::vector<float> logprobs, entropies;
     model.Forward(micro[0].packed, options.temperature, false, &logprobs, &entropies);
     double sum = 0;
@@ -164,7 +169,7 @@ TEST_F(RlStepTest, GradientIsThatOfTheLossInEveryAggregation) {
         for (size_t i = 0; i < batch.samples.size(); ++i) {
           const int32_t index = static_cast<int32_t>(i);
           std::vector<float> entropies;
-          reference->model().Forward(PackMicroBatches(batch.sequences, std::span(&index, 1), 1000)[0].packed,
+          reference->model().Forward(PackMicroBatches(batch.sequences, std::span(&index, 1), {1000})[0].packed,
                                      options_.temperature, false, &reference_logprobs[i], &entropies);
         }
       }
@@ -292,6 +297,51 @@ TEST_F(RlStepTest, AnEntropyBonusRaisesTheEntropy) {
   const double before = step.Run(batch, 1).at("actor/entropy");
   for (int i = 2; i < 6; ++i) step.Run(batch, i);
   EXPECT_GT(step.Run(batch, 6).at("actor/entropy"), before);
+}
+
+// Groups that share a prompt, trained in micro-batches of any size, with anything computed again: one result, and every
+// log-prob that of the rollout.
+TEST_F(RlStepTest, NeitherMicroBatchesNorRecomputationLeaveATrace) {
+  options_.objective.kl_coefficient = 0.1;
+  options_.objective.entropy_coefficient = 0.01;
+  for (const kernels::DType dtype : {kernels::DType::kF32, kernels::DType::kBf16}) {
+    model::ComputeWeights weights(*kernels_, config_, dtype, /*for_training=*/false);
+    weights.LoadAll(start_);
+    const std::vector<v1::Group> groups = FakeRollout(
+        *kernels_, weights, {.groups = 6, .group_size = 4, .version = 3, .temperature = 1, .prompt_tokens = 25});
+    ReferenceModel reference(*kernels_, LoadedModel{config_, model::RandomParameters(config_, 7), {}}, dtype);
+    const auto hash = [&](const PolicyOptions& options, double* compared) {
+      const auto policy = MakePolicy(*kernels_, start_, options);
+      RlStep step(policy.get(), &reference, options_);
+      const auto metrics = step.Run(Batch(groups), 1);
+      EXPECT_EQ(metrics.at("rollout/logprob_diff_max"), 0);
+      EXPECT_EQ(metrics.at("actor/updates"), 1);
+      *compared = metrics.at("rollout/compared_tokens");
+      EXPECT_GT(metrics.at("train/shared_tokens"), 0);
+      return model::RootHash(config_, policy->masters());
+    };
+    PolicyOptions options = {.dtype = dtype, .optimizer = {.schedule = {.peak = 1e-2}}, .micro_batch_invariant = true};
+    std::string expected;
+    for (const model::Recompute recompute :
+         {model::Recompute::kNone, model::Recompute::kMlp, model::Recompute::kLayer}) {
+      for (const int64_t tokens : {1, 90, 150, 100'000}) {
+        options.recompute = recompute;
+        options.micro_batch_tokens = tokens;
+        double compared = 0;
+        const std::string found = hash(options, &compared);
+        if (expected.empty()) expected = found;
+        EXPECT_EQ(found, expected) << tokens << " tokens";
+        EXPECT_GT(compared, 24);
+      }
+    }
+    // The rule is what does it: without it the sums of several micro-batches are others.
+    options.micro_batch_invariant = false;
+    double compared = 0;
+    options.micro_batch_tokens = 90;
+    const std::string few = hash(options, &compared);
+    options.micro_batch_tokens = 100'000;
+    EXPECT_NE(hash(options, &compared), few);
+  }
 }
 
 TEST_F(RlStepTest, ThreadsLeaveNoTrace) {

@@ -8,11 +8,12 @@
 namespace hone::learner {
 
 std::map<std::string, double> SupervisedStep(Policy* policy, const std::vector<TrainingSequence>& sequences,
-                                             int64_t optimizer_step) {
+                                             int64_t optimizer_step, const RepetitionDropout& dropout,
+                                             uint64_t dropout_key) {
   const absl::Time start = absl::Now();
   std::vector<int32_t> order(sequences.size());
   std::iota(order.begin(), order.end(), 0);
-  const std::vector<MicroBatch> micro_batches = PackMicroBatches(sequences, order, policy->token_budget());
+  std::vector<MicroBatch> micro_batches = PackMicroBatches(sequences, order, policy->micro_batch_rule());
   int64_t loss_tokens = 0, fed_tokens = 0, shared_tokens = 0;
   for (const MicroBatch& micro : micro_batches) {
     loss_tokens += micro.target_count;
@@ -23,7 +24,8 @@ std::map<std::string, double> SupervisedStep(Policy* policy, const std::vector<T
   double negative_log_likelihood = 0, entropy = 0;
   std::vector<float> logprobs, entropies;
   const float gradient = static_cast<float>(-1.0 / static_cast<double>(std::max<int64_t>(1, loss_tokens)));
-  for (const MicroBatch& micro : micro_batches) {
+  for (MicroBatch& micro : micro_batches) {
+    if (dropout.probability > 0) HideRepetitions(policy->config().layers, dropout, dropout_key, &micro);
     policy->model().Forward(micro.packed, /*temperature=*/1.0f, /*keep=*/true, &logprobs, &entropies);
     for (const float logprob : logprobs) negative_log_likelihood -= logprob;
     for (const float value : entropies) entropy += value;

@@ -35,8 +35,8 @@ absl::Status TrainRl(WorkSession* session) {
   HONE_RETURN_IF_ERROR(CheckModelText(session->work().spec(), session->stage(), session->files()));
   HONE_RETURN_IF_ERROR(
       CheckPromptRoomFrom(session->work().spec(), session->work().stage_index(), session->config().max_positions));
-  const std::unique_ptr<Policy> policy =
-      session->TakePolicy(MakeOptimizerOptions(spec.optimizer(), int64_t{total} * options.minibatches));
+  const std::unique_ptr<Policy> policy = session->TakePolicy(
+      MakePolicyOptions(session->work().spec(), spec.optimizer(), int64_t{total} * options.minibatches));
   std::unique_ptr<ReferenceModel> reference;
   if (options.has_reference()) {
     HONE_ASSIGN_OR_RETURN(reference, MakeReference(session, options));

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/logging.h"
+#include "kernels/random.h"
 #include "learner/dataset.h"
 #include "learner/prompt_room.h"
 #include "learner/stage_driver.h"
@@ -90,7 +91,11 @@ absl::Status TrainSupervised(WorkSession* session) {
                                                    " steps (epochs: ", spec.epochs(), "), got ",
                                                    spec.optimizer().warmup_steps()));
   }
-  const std::unique_ptr<Policy> policy = session->TakePolicy(MakeOptimizerOptions(spec.optimizer(), total));
+  const v1::RunSpec& run = session->work().spec();
+  const std::unique_ptr<Policy> policy = session->TakePolicy(MakePolicyOptions(run, spec.optimizer(), total));
+  const RepetitionDropout dropout = {.probability = spec.repetition_dropout().probability(),
+                                     .max_ngram = spec.repetition_dropout().max_ngram()};
+  const std::string dropout_stream = "repetition_dropout/" + session->stage().name();
   SampleOrder order(session->work().spec().seed(), session->stage().name(), data.order_sources(),
                     !spec.has_shuffle() || spec.shuffle());
   int32_t step = session->resume_step();
@@ -112,7 +117,9 @@ absl::Status TrainSupervised(WorkSession* session) {
           MakeSequence(data.sources[static_cast<size_t>(item.source)].rows[static_cast<size_t>(item.row)]));
     }
     ++step;
-    HONE_ASSIGN_OR_RETURN(flow, driver.AfterStep(step, SupervisedStep(policy.get(), sequences, step)));
+    const uint64_t dropout_key = kernels::StreamKey(run.seed(), dropout_stream.c_str(), static_cast<uint64_t>(step));
+    HONE_ASSIGN_OR_RETURN(flow,
+                          driver.AfterStep(step, SupervisedStep(policy.get(), sequences, step, dropout, dropout_key)));
   }
   return driver.End(flow == Flow::kContinue ? Flow::kFinish : flow, step);
 }

@@ -49,23 +49,6 @@ bool CheckpointDue(const v1::RunSpec& spec, int32_t step) {
   return every > 0 && step % every == 0;
 }
 
-OptimizerOptions MakeOptimizerOptions(const v1::OptimizerSpec& spec, int64_t total_optimizer_steps) {
-  OptimizerOptions options;
-  options.schedule.peak = spec.learning_rate();
-  options.schedule.warmup_steps = spec.warmup_steps();
-  options.schedule.total_steps = total_optimizer_steps;
-  if (spec.has_decay_fraction()) options.schedule.decay_fraction = spec.decay_fraction();
-  options.schedule.final_ratio = spec.final_ratio();
-  if (spec.schedule() == v1::LR_SCHEDULE_LINEAR) options.schedule.kind = ScheduleKind::kLinear;
-  if (spec.schedule() == v1::LR_SCHEDULE_COSINE) options.schedule.kind = ScheduleKind::kCosine;
-  if (spec.has_beta1()) options.beta1 = spec.beta1();
-  if (spec.has_beta2()) options.beta2 = spec.beta2();
-  if (spec.has_epsilon()) options.epsilon = spec.epsilon();
-  options.weight_decay = spec.weight_decay();
-  if (spec.has_max_grad_norm()) options.max_grad_norm = spec.max_grad_norm();
-  return options;
-}
-
 WorkSession::WorkSession(const LearnerServices& services, const v1::LearnerWork& work)
     : services_(services),
       work_(work),
@@ -132,8 +115,8 @@ absl::Status WorkSession::NoteInput(const std::string& name, const std::string& 
                                                     ". Restore it, or begin a new run"));
 }
 
-std::unique_ptr<Policy> WorkSession::TakePolicy(const OptimizerOptions& options) {
-  auto policy = std::make_unique<Policy>(*services_.kernels, std::move(loaded_.model), dtype(), options);
+std::unique_ptr<Policy> WorkSession::TakePolicy(const PolicyOptions& options) {
+  auto policy = std::make_unique<Policy>(*services_.kernels, std::move(loaded_.model), options);
   if (loaded_.has_moments) {
     policy->RestoreOptimizer(std::move(loaded_.first_moment), std::move(loaded_.second_moment),
                              loaded_.state.optimizer_updates, loaded_.state.optimizer_skipped);

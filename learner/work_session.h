@@ -54,7 +54,7 @@ class WorkSession {
   // The weights after `step` steps of this stage, from the checkpoint of that step. Errors as Load.
   absl::StatusOr<LoadedModel> LoadEarlier(int32_t step) const;
   // The policy made of what was loaded, which this uses up.
-  std::unique_ptr<Policy> TakePolicy(const OptimizerOptions& options);
+  std::unique_ptr<Policy> TakePolicy(const PolicyOptions& options);
   // Says what the stage reads beside it (a data file, the reference's weights), by a name that does not depend on where
   // it lies. Checkpoints hold it. FAILED_PRECONDITION: what was resumed from had been trained with another one.
   absl::Status NoteInput(const std::string& name, const std::string& sha256);
@@ -120,7 +120,5 @@ class WorkSession {
 
 // True where a checkpoint is due after `step` by the run's rule (checkpoints.every_steps).
 bool CheckpointDue(const v1::RunSpec& spec, int32_t step);
-
-OptimizerOptions MakeOptimizerOptions(const v1::OptimizerSpec& spec, int64_t total_optimizer_steps);
 
 }  // namespace hone::learner

@@ -143,6 +143,9 @@ class Core {
   // Fails the run where an evaluation up to `last_step` is whole and measured nothing.
   bool FailUnmeasured(const RunState& run, int stage, int32_t last_step, absl::Time now);
   bool SkipStage(const RunState& run, int stage, absl::Time now);
+  // Pauses the run where a step left out updates and the stage's optimizer says so.
+  void PauseWhereUpdatesWereSkipped(const RunState& run, int stage, const v1::ReportStepRequest& request,
+                                    absl::Time now);
 
   RunState* MutableRun(const std::string& run);
   absl::StatusOr<RunState*> GetRun(const std::string& run);
@@ -191,7 +194,7 @@ class Core {
   // The learner's numerics keys for the run's dtype (all of them where none names it): a worker must have one of them.
   std::vector<std::string> KeysOf(const RunState& run) const;
   absl::Status CheckWorkerKeys(const std::vector<std::string>& keys) const;
-  absl::Status DismissWorker(std::string id);
+  absl::Status DismissWorker(const std::string& id);
   // Frees a group that may not be recorded; malformed once too often, it fails the run. `item` is the group's.
   absl::StatusOr<v1::SubmitGroupResponse> Refuse(const v1::Group& group, const LeaseTable::Item& item,
                                                  const Refusal& refusal, absl::Time now);

@@ -271,6 +271,22 @@ absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& reques
   return answer;
 }
 
+// Before the step is recorded: a step that is reported again, after a crash in between, finds the run paused already.
+void Core::PauseWhereUpdatesWereSkipped(const RunState& run, int stage, const v1::ReportStepRequest& request,
+                                        absl::Time now) {
+  const auto skipped = request.metrics().find("actor/skipped_updates");
+  if (skipped == request.metrics().end() || skipped->second == 0 || run.state() != v1::RUN_STATE_RUNNING) return;
+  const v1::OptimizerSpec* optimizer = OptimizerOf(run.spec().stages(stage));
+  if (optimizer == nullptr || optimizer->on_non_finite() != v1::NON_FINITE_POLICY_PAUSE) return;
+  SetState(
+      run, v1::RUN_STATE_PAUSED,
+      "stage '" + request.stage() + "', step " + std::to_string(request.step()) + ": " +
+          std::to_string(static_cast<int64_t>(skipped->second)) +
+          " updates had a gradient that is not finite and were left out (optimizer.on_non_finite: pause); resume to "
+          "go on without them, or stop",
+      now);
+}
+
 absl::StatusOr<v1::Directive> Core::ReportStep(const v1::ReportStepRequest& request, absl::Time now) {
   HONE_RETURN_IF_ERROR(CheckLearner(request.member_id(), request.learner_epoch(), now));
   HONE_ASSIGN_OR_RETURN(const Place place, FindPlace(request.run(), request.stage()));
@@ -305,6 +321,7 @@ absl::StatusOr<v1::Directive> Core::ReportStep(const v1::ReportStepRequest& requ
       }
     }
     const int32_t finish_before = state.finish_step;
+    PauseWhereUpdatesWereSkipped(run, place.stage, request, now);
     Emit(std::move(record), now);
     // The budget ended the stage here: the version of this step is its last, and an evaluation at its end is due now.
     if (finish_before < 0 && state.finish_step >= 0) OpenWork(now);

@@ -18,6 +18,11 @@ int32_t StepsTotal(const v1::StageSpec& stage) {
   return stage.kind_case() == v1::StageSpec::kRl ? stage.rl().steps() : 0;
 }
 
+const v1::OptimizerSpec* OptimizerOf(const v1::StageSpec& stage) {
+  if (const v1::SftStage* supervised = Supervised(stage)) return &supervised->optimizer();
+  return stage.kind_case() == v1::StageSpec::kRl ? &stage.rl().optimizer() : nullptr;
+}
+
 const v1::PeriodicEvalSpec* PeriodicEvaluation(const v1::StageSpec& stage) {
   if (const v1::SftStage* supervised = Supervised(stage)) {
     return supervised->has_evaluate() ? &supervised->evaluate() : nullptr;

@@ -12,6 +12,9 @@ namespace hone::coordinator {
 // Steps of the stage; 0 where only the learner knows (epochs) and for evaluate and export.
 int32_t StepsTotal(const v1::StageSpec& stage);
 
+// The optimizer of a training stage; nullptr for others.
+const v1::OptimizerSpec* OptimizerOf(const v1::StageSpec& stage);
+
 // The evaluation inside a training stage; nullptr where none is asked for.
 const v1::PeriodicEvalSpec* PeriodicEvaluation(const v1::StageSpec& stage);
 

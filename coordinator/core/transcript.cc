@@ -252,6 +252,9 @@ std::string Transcript::Create(const Arguments& arguments) {
       rl.add_rewards()->mutable_accuracy();
       if (arguments.Text("overlong", "") == "fail") rl.set_overlong(v1::OVERLONG_POLICY_FAIL);
       if (arguments.Text("mode", "") == "one_step_off") rl.set_mode(v1::RL_MODE_ONE_STEP_OFF);
+      if (arguments.Text("on_non_finite", "") == "pause") {
+        rl.mutable_optimizer()->set_on_non_finite(v1::NON_FINITE_POLICY_PAUSE);
+      }
       rl.mutable_algorithm()->set_reference_refresh_steps(arguments.Int("refresh", 0));
       if (arguments.Has("waves")) {
         v1::DynamicSamplingSpec& sampling = *rl.mutable_algorithm()->mutable_dynamic_sampling();
@@ -481,6 +484,9 @@ std::string Transcript::Learner(const std::string& command, const Arguments& arg
   request.set_stage(session.Stage());
   request.set_step(step);
   request.set_steps_total(arguments.Int("total", 0));
+  if (const int skipped = arguments.Int("skipped", 0); skipped > 0) {
+    (*request.mutable_metrics())["actor/skipped_updates"] = skipped;
+  }
   return directive(core_->ReportStep(request, now_));
 }
 

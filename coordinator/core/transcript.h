@@ -3,6 +3,7 @@
 //   create RUN stages="zero:rl:2 after:evaluate" prompts=2 group=2 rows=5 [seed=]
 //       [eval_rows=] [eval_every=] [keep_best=1] [from=CHECKPOINT] [every_steps=] [keep_last=]
 //       [budget=SECONDS] [overlong=fail] [prompt_mib=15] [waves=] [fallback=fail] [refresh=STEPS] [mode=one_step_off]
+//       [on_non_finite=pause]
 //   register worker|learner|reward NAME [keys=a,b]
 //   heartbeat NAME
 //   members
@@ -13,7 +14,7 @@
 //   publish NAME step=0 hash=a
 //   await NAME version=0
 //   fetch NAME step=1
-//   report NAME step=1 [total=9]
+//   report NAME step=1 [total=9] [skipped=1]
 //   checkpoint NAME step=1 hash=a
 //   finish NAME [outcome=failed] steps=2 hash=a
 //   pause|resume|stop|status RUN

@@ -228,6 +228,11 @@ absl::Status ResolveRest(v1::RunSpec* spec) {
     if (!spec->model().has_random_init()) spec->mutable_model()->set_random_init(false);
   }
   if (!spec->numerics().has_dtype()) spec->mutable_numerics()->set_dtype(v1::DTYPE_FP32);
+  if (!spec->numerics().has_micro_batch_invariant()) spec->mutable_numerics()->set_micro_batch_invariant(false);
+  if (!spec->memory().has_recompute()) spec->mutable_memory()->set_recompute(v1::RECOMPUTE_NONE);
+  if (spec->memory().has_micro_batch_tokens()) {
+    HONE_RETURN_IF_ERROR(CheckAtLeast("memory.micro_batch_tokens", spec->memory().micro_batch_tokens(), 1));
+  }
   if (spec->budget().has_max_time()) {
     const auto& time = spec->budget().max_time();
     if (time.seconds() < 0 || time.nanos() < 0 || (time.seconds() == 0 && time.nanos() == 0)) {

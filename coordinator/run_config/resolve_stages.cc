@@ -54,6 +54,8 @@ absl::Status ResolveOptimizer(const std::string& path, double weight_decay, int6
   if (!optimizer->has_epsilon()) optimizer->set_epsilon(1e-8);
   if (!optimizer->has_weight_decay()) optimizer->set_weight_decay(weight_decay);
   if (!optimizer->has_max_grad_norm()) optimizer->set_max_grad_norm(1);
+  if (!optimizer->has_moments()) optimizer->set_moments(v1::MOMENT_FORMAT_FP32);
+  if (!optimizer->has_on_non_finite()) optimizer->set_on_non_finite(v1::NON_FINITE_POLICY_SKIP);
   HONE_RETURN_IF_ERROR(CheckRange(path + ".learning_rate", optimizer->learning_rate(), {0, 10, true}));
   HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".warmup_steps", optimizer->warmup_steps(), 0));
   if (steps > 0 && optimizer->warmup_steps() > steps) {
@@ -133,6 +135,15 @@ absl::Status ResolveSft(const ResolveContext& context, const std::string& path, 
   HONE_RETURN_IF_ERROR(ResolveOptimizer(path + ".optimizer", 0.01, sft->steps(), given, sft->mutable_optimizer()));
   if (!sft->has_shuffle()) sft->set_shuffle(true);
   if (!sft->has_append_eos()) sft->set_append_eos(true);
+  if (sft->has_repetition_dropout()) {
+    v1::RepetitionDropoutSpec* dropout = sft->mutable_repetition_dropout();
+    if (!dropout->has_probability()) dropout->set_probability(0.6);
+    if (!dropout->has_max_ngram()) dropout->set_max_ngram(2);
+    HONE_RETURN_IF_ERROR(CheckRange(path + ".repetition_dropout.probability", dropout->probability(), {0, 1}));
+    constexpr int kMaxNgram = 64;
+    HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".repetition_dropout.max_ngram", dropout->max_ngram(), 2));
+    HONE_RETURN_IF_ERROR(CheckAtMost(path + ".repetition_dropout.max_ngram", dropout->max_ngram(), kMaxNgram));
+  }
   if (!sft->has_evaluate()) return absl::OkStatus();
   return ResolvePeriodicEval(context, path + ".evaluate", sft->mutable_evaluate());
 }

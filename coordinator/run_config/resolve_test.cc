@@ -85,7 +85,8 @@ stages:
       batch_size: 64
       overlong: drop
       optimizer: {learning_rate: 0.01, schedule: constant, warmup_steps: 0, decay_fraction: 1, final_ratio: 0,
-                  beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.01, max_grad_norm: 1}
+                  beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.01, max_grad_norm: 1,
+                  moments: fp32, on_non_finite: skip}
       shuffle: true
       append_eos: true
   - name: zero
@@ -111,7 +112,8 @@ stages:
                   entropy_coefficient: 0, mask_truncated: false, reference_refresh_steps: 0,
                   supervision: outcome}
       optimizer: {learning_rate: 0.001, schedule: constant, warmup_steps: 0, decay_fraction: 1, final_ratio: 0,
-                  beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0, max_grad_norm: 1}
+                  beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0, max_grad_norm: 1,
+                  moments: fp32, on_non_finite: skip}
       evaluate:
         evaluation:
           {dataset: test, samples: 1, max_problems: 0, sampling: *sampling, rewards: *rewards, overlong: drop}
@@ -127,8 +129,9 @@ stages:
   - name: out
     from: zero
     export: {path: runs/tiny/export/out, dtype: fp32}
-numerics: {dtype: fp32}
+numerics: {dtype: fp32, micro_batch_invariant: false}
 checkpoints: {every_steps: 20, keep_last: 2, asynchronous: false}
+memory: {recompute: none}
 )",
                                      "expected.yaml");
   ASSERT_TRUE(expected.ok()) << expected.status();
@@ -171,6 +174,10 @@ TEST(Resolve, EachBadFieldIsNamed) {
       {{"model={}"}, "model.path: required"},
       {{"checkpoints.every_steps=0"}, "checkpoints.every_steps: expected at least 1, got 0"},
       {{"checkpoints.keep_last=0"}, "checkpoints.keep_last: expected at least 1, got 0"},
+      {{"memory.micro_batch_tokens=0"}, "memory.micro_batch_tokens: expected at least 1, got 0"},
+      {{"stages.base.pretrain.repetition_dropout.probability=1.5"}, "repetition_dropout.probability: expected"},
+      {{"stages.base.pretrain.repetition_dropout.max_ngram=1"},
+       "repetition_dropout.max_ngram: expected at least 2, got 1"},
       {{"budget.max_time=0s"}, "budget.max_time: expected more than no time, got 0s"},
       {{"datasets.Big={sources: [{path: x}]}"}, "datasets.Big: expected 1 to 63 characters"},
       {{"datasets.train={}"}, "datasets.train.sources: required: at least one"},

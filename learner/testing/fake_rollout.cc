@@ -48,7 +48,9 @@ std::vector<v1::Group> FakeRollout(const kernels::KernelContext& context, const 
     group.set_prompt_id(absl::StrCat(g));
     group.set_state(v1::GROUP_STATE_COMPLETE);
     std::vector<int32_t> prompt;
-    for (int i = 0; i < 2 + g % 2; ++i) prompt.push_back(2 + (g * 5 + i) % static_cast<int>(vocab - 2));
+    prompt.reserve(static_cast<size_t>(options.prompt_tokens) + 3);
+    const int prompt_tokens = options.prompt_tokens > 0 ? options.prompt_tokens : 2 + g % 2;
+    for (int i = 0; i < prompt_tokens; ++i) prompt.push_back(2 + (g * 5 + i) % static_cast<int>(vocab - 2));
     group.mutable_prompt_tokens()->Assign(prompt.begin(), prompt.end());
     for (int s = 0; s < options.group_size; ++s) {
       v1::Trajectory& trajectory = *group.add_trajectories();

@@ -104,4 +104,25 @@ v1::RunSpec TinyRun(const std::string& folder, const std::string& kind, int step
   return spec;
 }
 
+model::FlatTensor ValuesOf(Moments& moments, kernels::Moment moment) {
+  size_t size = 0;
+  for (const int64_t elements : moments.elements()) size += static_cast<size_t>(elements);
+  model::FlatTensor values(size);
+  float* out = values.data();
+  for (size_t i = 0; i < moments.elements().size(); out += moments.elements()[i++]) {
+    kernels::ReadMoments(moments.format(), moment, moments.View(i), moments.elements()[i], out);
+  }
+  return values;
+}
+
+Moments MomentsOf(const model::ModelConfig& config, const model::FlatTensor& values) {
+  Moments moments(config, Moments::Format::kF32);
+  const std::byte* from = reinterpret_cast<const std::byte*>(values.data());
+  for (size_t i = 0; i < moments.elements().size(); ++i) {
+    std::copy_n(from, moments.values(i).size(), moments.values(i).data());
+    from += moments.values(i).size();
+  }
+  return moments;
+}
+
 }  // namespace hone::learner

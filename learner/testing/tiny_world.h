@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "hone/v1/run.pb.h"
+#include "learner/moments.h"
 #include "model/model.h"
 
 namespace hone::learner {
@@ -26,5 +27,9 @@ std::string TinyWord(int id);
 
 // A run on these files with one stage, named after its kind: "pretrain" or "rl".
 v1::RunSpec TinyRun(const std::string& folder, const std::string& kind, int steps);
+
+// An optimizer's moment as fp32, flat as ParameterLayout; and one that holds such values in fp32.
+model::FlatTensor ValuesOf(Moments& moments, kernels::Moment moment);
+Moments MomentsOf(const model::ModelConfig& config, const model::FlatTensor& values);
 
 }  // namespace hone::learner
