@@ -5,6 +5,9 @@
   train/peak_rss    peak memory of that, MiB; less is better
   shared_prompts    8 samples to a prompt, prompt : completion 2 : 1: tokens/s with the prompt's rows shared, beside not shared
   grpo_step         a whole GRPO step, 8 prompts x 8 samples, 64 + 64 tokens, KL 0.04: samples/s of four processes beside TRL's trainer
+  train/...         the same training with recompute, narrow moments, or gradients that do not depend on micro-batches, beside plain `train`
+  op/...            GFLOP/s of each product and of attention: beside the measured limit of the instructions (`of_limit`), and beside
+                    PyTorch's fp32, which promises no order of sums (`beside_torch`: what exactness costs)
 
 Hone and its peer take turns. `ratio` is value / peer_value.
 """
@@ -85,6 +88,34 @@ class Measurement:
             self.note("train", line["train"][1], label)
             self.note("train/peak_rss", line["peak_rss_gib"] * 1024, label)
 
+    VARIANTS = {"train/recompute_mlp": ("--recompute", "mlp"), "train/recompute_layer": ("--recompute", "layer"),
+                "train/moments_bf16": ("--moments", "bf16"), "train/moments_fp8": ("--moments", "fp8"),
+                "train/invariant": ("--invariant",)}
+
+    def variants(self):
+        for name, flags in self.VARIANTS.items():
+            rows = self.bench_learner("train", *flags)
+            self.note(name, rows["train"])
+            self.note(name, self.values["train"][-1], "plain")
+            if name != "train/invariant":
+                self.note(f"{name}/peak_rss", rows["peak_rss"])
+                self.note(f"{name}/peak_rss", self.values["train/peak_rss"][-1], "plain")
+
+    def ops(self):
+        out = self.work / "ops.json"
+        subprocess.run([self.args.bench_bin + "/bench_kernels", "--threads", str(self.args.threads), "--filter", "bf16", "--json", str(out)],
+                       check=True, stdout=subprocess.DEVNULL)
+        torch_rates = json_line([sys.executable, PEERS / "torch_ops.py", "--threads", self.args.threads])
+        for row in json.loads(out.read_text()):
+            name = row["name"].replace("bf16 ", "")
+            if name not in torch_rates:
+                continue
+            self.note(f"op/{name}/beside_torch", row["value"])
+            self.note(f"op/{name}/beside_torch", torch_rates[name], "PyTorch fp32")
+            if row["peer_value"]:
+                self.note(f"op/{name}/of_limit", row["value"])
+                self.note(f"op/{name}/of_limit", row["peer_value"], row["peer"])
+
     def shared_prompts(self):
         sizes = ("--prompts", 4, "--samples", 8, "--prompt", 128, "--completion", 64)
         self.note("shared_prompts", self.bench_learner("shared", *sizes)["shared"])
@@ -117,11 +148,11 @@ class Measurement:
         for name, values in self.values.items():
             best = min if name.endswith("peak_rss") else max
             peers = {label: statistics.median(rates) for label, rates in self.peers[name].items()}
-            if name.endswith("peak_rss"):  # of the mode that is fastest
+            if name == "train/peak_rss":  # of the mode that is fastest
                 fastest = max(self.peers["train"], key=lambda label: statistics.median(self.peers["train"][label]))
                 peers = {fastest: peers[fastest]}
             peer = best(peers, key=peers.get)
-            unit = {"grpo_step": "samples/s", "train/peak_rss": "MiB"}.get(name, "tokens/s")
+            unit = "GFLOP/s" if name.startswith("op/") else "MiB" if name.endswith("peak_rss") else {"grpo_step": "samples/s"}.get(name, "tokens/s")
             yield {"name": name, "value": statistics.median(values), "unit": unit, "min": min(values), "max": max(values), "peer": peer,
                    "peer_value": peers[peer], "ratio": statistics.median(values) / peers[peer]}
 
@@ -141,6 +172,8 @@ def main():
         measurement.choose_train_modes()
         for turn in range(args.rounds):
             measurement.train()
+            measurement.variants()
+            measurement.ops()
             measurement.shared_prompts()
             measurement.grpo_step(turn)
             progress(f"round {turn + 1} of {args.rounds} done")

@@ -4,9 +4,10 @@ import os
 
 
 def print_rows(rows):
-    print(f"{'':20s} {'Hone':>9s} {'min':>9s} {'max':>9s} {'peer':>9s} {'ratio':>6s}")
+    width = max([20, *(len(row["name"]) for row in rows)])
+    print(f"{'':{width}s} {'Hone':>9s} {'min':>9s} {'max':>9s} {'peer':>9s} {'ratio':>6s}")
     for row in rows:
-        print(f"{row['name']:20s} {row['value']:9.1f} {row['min']:9.1f} {row['max']:9.1f} {row['peer_value']:9.1f} {row['ratio']:6.2f}  "
+        print(f"{row['name']:{width}s} {row['value']:9.1f} {row['min']:9.1f} {row['max']:9.1f} {row['peer_value']:9.1f} {row['ratio']:6.2f}  "
               f"{row['unit']}; {row['peer']}")
 
 

@@ -50,7 +50,6 @@ def main():
     with open(args.prompt_file) as lines:
         prompts = [{"prompt": json.loads(line)["prompt"]} for line in lines]
     tokenizer = transformers.AutoTokenizer.from_pretrained(args.model, padding_side="left")
-    model = transformers.AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32, attn_implementation="sdpa")
     rollouts = args.prompts * args.samples
     times = StepTimes()
     with tempfile.TemporaryDirectory() as out:
@@ -58,9 +57,11 @@ def main():
             output_dir=out, per_device_train_batch_size=args.micro, gradient_accumulation_steps=rollouts // args.micro,
             num_generations=args.samples, max_completion_length=args.new, generation_kwargs={"min_new_tokens": args.new}, beta=args.beta,
             num_iterations=1, temperature=1.0, learning_rate=1e-6, max_steps=args.steps + 1, save_strategy="no", report_to="none",
-            bf16=args.mode == "amp", use_cpu=True, gradient_checkpointing=False, dataloader_pin_memory=False, disable_tqdm=True)
+            bf16=args.mode == "amp", use_cpu=True, gradient_checkpointing=False, dataloader_pin_memory=False, disable_tqdm=True,
+            # By path, so that these hold for the reference model too: it would be of the folder's bf16, slow on many CPUs.
+            model_init_kwargs={"dtype": "float32", "attn_implementation": "sdpa"})
         trainer = trl.GRPOTrainer(
-            model=model, reward_funcs=lambda completions, **_: [float(len(set(text)) % 7) for text in completions], args=config,
+            model=args.model, reward_funcs=lambda completions, **_: [float(len(set(text)) % 7) for text in completions], args=config,
             train_dataset=datasets.Dataset.from_list(prompts), processing_class=tokenizer, callbacks=[times])
         with contextlib.redirect_stdout(sys.stderr):
             trainer.train()

@@ -36,6 +36,11 @@ absl::StatusOr<std::pair<decltype(Piece::function), Parameters>> Find(const std:
     }
     known->second = value;
   }
+  if (piece->second.check != nullptr) {
+    if (const std::string wrong = piece->second.check(parameters); !wrong.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ".parameters: ", wrong));
+    }
+  }
   return std::pair(piece->second.function, std::move(parameters));
 }
 

@@ -20,16 +20,21 @@ namespace hone::learner {
 
 using Parameters = std::map<std::string, double>;
 
+// What is wrong with the values of parameters, "" where nothing is. Null: any will do.
+using ParameterCheck = std::string (*)(const Parameters& parameters);
+
 // From the scored rewards of one group, at least one, to as many advantages.
 struct CustomAdvantage {
   std::vector<double> (*function)(std::span<const double> rewards, const Parameters& parameters) = nullptr;
   Parameters defaults;  // every parameter that there is
+  ParameterCheck check = nullptr;
 };
 
 // The loss of one token, and its derivative with respect to the log-prob; `ratio` is of ratio.h and moves with it.
 struct CustomLoss {
   TokenPolicyLoss (*function)(const PolicyToken& token, const Parameters& parameters) = nullptr;
   Parameters defaults;
+  ParameterCheck check = nullptr;
 };
 
 struct CustomPieces {
@@ -41,7 +46,7 @@ struct CustomPieces {
 const CustomPieces& BuiltInPieces();
 
 // The piece with its parameters bound. INVALID_ARGUMENT, naming the field below `path` and what there is: no such
-// piece, or no such parameter.
+// piece, no such parameter, or values that the piece refuses.
 absl::StatusOr<decltype(AdvantageOptions::custom)> BindAdvantage(const std::string& path, const std::string& name,
                                                                  const Parameters& parameters);
 absl::StatusOr<decltype(PolicyLossOptions::custom)> BindLoss(const std::string& path, const std::string& name,

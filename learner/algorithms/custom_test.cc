@@ -54,6 +54,8 @@ TEST(CustomPieces, WhatIsNotThereIsNamed) {
               HasSubstr("loss.parameters.tau: 'sapo' has no such parameter; it has: tau_negative, tau_positive"));
   EXPECT_THAT(std::string(BindAdvantage("advantage", "max_rl", {{"a", 1}}).status().message()),
               HasSubstr("it has: none"));
+  EXPECT_EQ(std::string(BindLoss("loss", "sapo", {{"tau_negative", 0}}).status().message()),
+            "loss.parameters: tau_negative: expected above 0, got 0.000000");
 }
 
 }  // namespace

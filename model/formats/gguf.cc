@@ -188,6 +188,7 @@ class GgufParser {
     }
     if (count > left() / sizeof(T)) return Truncated("array");
     std::vector<Wide> values(count);
+    // NOLINTNEXTLINE(bugprone-signed-char-misuse): bytes of int8 arrays keep their sign
     for (Wide& value : values) value = static_cast<Wide>(*Read<T>("array"));
     return GgufValue(std::move(values));
   }

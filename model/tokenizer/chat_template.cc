@@ -307,6 +307,7 @@ std::string ChatTemplate::Render(const std::vector<ChatMessage>& messages, bool 
   for (const ChatMessage& message : messages) {
     if (IsValidUtf8(message.role) && IsValidUtf8(message.content)) continue;
     std::vector<ChatMessage> valid;
+    valid.reserve(messages.size());
     for (const ChatMessage& any : messages) valid.push_back({ToValidUtf8(any.role), ToValidUtf8(any.content)});
     return Render(valid, add_generation_prompt, enable_thinking);
   }

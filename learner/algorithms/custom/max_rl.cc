@@ -10,6 +10,7 @@ namespace {
 std::vector<double> MaxRl(std::span<const double> rewards, const Parameters&) {
   const double mean = std::accumulate(rewards.begin(), rewards.end(), 0.0) / static_cast<double>(rewards.size());
   std::vector<double> advantages;
+  advantages.reserve(rewards.size());
   for (const double reward : rewards) advantages.push_back(mean > 0 ? (reward - mean) / mean : 0);
   return advantages;
 }

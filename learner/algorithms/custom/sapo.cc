@@ -16,8 +16,17 @@ TokenPolicyLoss Sapo(const PolicyToken& token, const Parameters& parameters) {
   return result;
 }
 
+std::string TausAreAboveZero(const Parameters& parameters) {
+  for (const auto& [name, tau] : parameters) {
+    if (!(tau > 0)) return name + ": expected above 0, got " + std::to_string(tau);
+  }
+  return "";
+}
+
 }  // namespace
 
-HONE_CUSTOM_PIECES(sapo) { pieces->losses["sapo"] = {Sapo, {{"tau_positive", 1.0}, {"tau_negative", 1.05}}}; }
+HONE_CUSTOM_PIECES(sapo) {
+  pieces->losses["sapo"] = {Sapo, {{"tau_positive", 1.0}, {"tau_negative", 1.05}}, TausAreAboveZero};
+}
 
 }  // namespace hone::learner
