@@ -6,8 +6,8 @@
   shared_prompts    8 samples to a prompt, prompt : completion 2 : 1: tokens/s with the prompt's rows shared, beside not shared
   grpo_step         a whole GRPO step, 8 prompts x 8 samples, 64 + 64 tokens, KL 0.04: samples/s of four processes beside TRL's trainer
   train/...         the same training with recompute, narrow moments, or gradients that do not depend on micro-batches, beside plain `train`
-  op/...            GFLOP/s of each product and of attention: beside the measured limit of the instructions (`of_limit`), and beside
-                    PyTorch's fp32, which promises no order of sums (`beside_torch`: what exactness costs)
+  op/...            GFLOP/s of each product and of attention, bf16 operands: beside the measured limit of the instructions (`of_limit`), and
+                    beside the better of PyTorch's fp32 and bf16, which promises no order of sums (`beside_torch`)
 
 Hone and its peer take turns. `ratio` is value / peer_value.
 """
@@ -105,13 +105,15 @@ class Measurement:
         out = self.work / "ops.json"
         subprocess.run([self.args.bench_bin + "/bench_kernels", "--threads", str(self.args.threads), "--filter", "bf16", "--json", str(out)],
                        check=True, stdout=subprocess.DEVNULL)
-        torch_rates = json_line([sys.executable, PEERS / "torch_ops.py", "--threads", self.args.threads])
+        torch_rates = {dtype: json_line([sys.executable, PEERS / "torch_ops.py", "--threads", self.args.threads, "--dtype", dtype])
+                       for dtype in ("fp32", "bf16")}
         for row in json.loads(out.read_text()):
             name = row["name"].replace("bf16 ", "")
-            if name not in torch_rates:
+            if name not in torch_rates["fp32"]:
                 continue
             self.note(f"op/{name}/beside_torch", row["value"])
-            self.note(f"op/{name}/beside_torch", torch_rates[name], "PyTorch fp32")
+            for dtype, rates in torch_rates.items():
+                self.note(f"op/{name}/beside_torch", rates[name], f"PyTorch {dtype}")
             if row["peer_value"]:
                 self.note(f"op/{name}/of_limit", row["value"])
                 self.note(f"op/{name}/of_limit", row["peer_value"], row["peer"])

@@ -110,8 +110,7 @@ void ConsiderLearner(const v1::RunSpec& spec, const v1::StageSpec& stage, const 
   AddPart(&process, "reference_model", memory.reference, dtype + ", because kl_coefficient is above 0");
   AddPart(&process, "published_versions", memory.published,
           memory.micro_batch_tokens > 0 ? dtype + ", what is served and its successor" : dtype);
-  AddPart(&process, "checkpoint_copy", memory.checkpoint,
-          "fp32, because of checkpoints.asynchronous or mode: one_step_off");
+  AddPart(&process, "checkpoint_copy", memory.checkpoint, "because of checkpoints.asynchronous or mode: one_step_off");
   AddPart(&process, "activations", memory.activations,
           absl::StrCat("of a micro-batch of ", Grouped(memory.micro_batch_tokens), " tokens"));
   AddPart(&process, "kernel_scratch", memory.scratch, absl::StrCat(machine.threads, " threads"));
@@ -188,19 +187,21 @@ std::vector<std::string> Advice(const v1::RunSpec& spec, const Configs& configs,
     try_change(absl::StrCat("memory.micro_batch_tokens: ", tokens),
                [tokens](v1::RunSpec* s) { s->mutable_memory()->set_micro_batch_tokens(tokens); });
   }
+  // In every stage at once: the plan is that of the largest, and the next may be as large.
+  for (const auto& [format, name] : {std::pair{v1::MOMENT_FORMAT_BF16, "bf16"}, {v1::MOMENT_FORMAT_FP8, "fp8"}}) {
+    try_change(absl::StrCat("optimizer.moments: ", name, " in every stage"), [format = format](v1::RunSpec* s) {
+      for (v1::StageSpec& stage : *s->mutable_stages()) {
+        v1::OptimizerSpec* optimizer = stage.has_pretrain() ? stage.mutable_pretrain()->mutable_optimizer()
+                                       : stage.has_sft()    ? stage.mutable_sft()->mutable_optimizer()
+                                       : stage.has_rl()     ? stage.mutable_rl()->mutable_optimizer()
+                                                            : nullptr;
+        if (optimizer != nullptr) optimizer->set_moments(std::max(optimizer->moments(), format));
+      }
+    });
+  }
   for (int i = 0; i < spec.stages_size(); ++i) {
     const v1::StageSpec& stage = spec.stages(i);
     const std::string path = absl::StrCat("stages.", stage.name());
-    if (stage.has_pretrain() || stage.has_sft() || stage.has_rl()) {
-      const std::string kind = stage.has_pretrain() ? ".pretrain" : stage.has_sft() ? ".sft" : ".rl";
-      try_change(path + kind + ".optimizer.moments: bf16", [i](v1::RunSpec* s) {
-        v1::StageSpec* changed = s->mutable_stages(i);
-        v1::OptimizerSpec* optimizer = changed->has_pretrain() ? changed->mutable_pretrain()->mutable_optimizer()
-                                       : changed->has_sft()    ? changed->mutable_sft()->mutable_optimizer()
-                                                               : changed->mutable_rl()->mutable_optimizer();
-        if (optimizer->moments() <= v1::MOMENT_FORMAT_FP32) optimizer->set_moments(v1::MOMENT_FORMAT_BF16);
-      });
-    }
     if (stage.has_pretrain() || stage.has_sft()) {
       const auto of = [i](v1::RunSpec* s) {
         v1::StageSpec* changed = s->mutable_stages(i);

@@ -80,6 +80,11 @@ TEST_F(MemoryReportTest, WhatDoesNotFitSaysWhatToChange) {
   EXPECT_THAT(text, HasSubstr("reference model"));
   EXPECT_THAT(text, HasSubstr("this does not fit:\n"));
   EXPECT_THAT(text, HasSubstr("numerics.dtype: bf16 saves "));
+  EXPECT_THAT(text, HasSubstr("memory.recompute: mlp saves "));
+  EXPECT_THAT(text, HasSubstr("memory.recompute: layer saves "));
+  EXPECT_THAT(text, HasSubstr("memory.micro_batch_tokens: 4080 saves "));
+  EXPECT_THAT(text, HasSubstr("optimizer.moments: bf16 in every stage saves "));
+  EXPECT_THAT(text, HasSubstr("optimizer.moments: fp8 in every stage saves "));
   EXPECT_THAT(text, HasSubstr("stages.zero.rl.algorithm.kl_coefficient: 0 saves "));
   EXPECT_THAT(text, HasSubstr("stages.zero.rl.max_prompt_tokens: 50 saves "));
   EXPECT_THAT(text, HasSubstr("hone up --kv_memory_mib 256 saves "));

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "kernels/testing.h"
 
@@ -25,7 +26,7 @@ struct Stored {
   MomentView v() { return {v_values.data(), v_scales.data()}; }
   std::vector<float> Read(Moment moment) {
     std::vector<float> out(static_cast<size_t>(n));
-    ReadMoments(format, moment, moment == Moment::kFirst ? m() : v(), n, out.data());
+    ReadMoments(*KernelContext::Create(1), format, moment, moment == Moment::kFirst ? m() : v(), n, out.data());
     return out;
   }
   MomentFormat format;
@@ -147,6 +148,23 @@ TEST(Moments, ZerosStayZerosAndExtremesStayInRange) {
     EXPECT_LE(std::fabs(m[4]), 0x1p-15f);
     EXPECT_GE(v[4], 0.0f);
     for (size_t i = 0; i < 600; ++i) ASSERT_TRUE(std::isfinite(m[i]) && std::isfinite(v[i])) << i;
+    // A square that overflows stays alone with it; the largest finite value does not grow.
+    g[3] = 1e25f;
+    g[5] = std::numeric_limits<float>::max();
+    g[300] = 1;
+    AdamWStored(*ctx, kTakesTheGradient, 600, g.data(), w.data(), format, stored.m(), stored.v(), 3);
+    const auto large_m = stored.Read(Moment::kFirst), large_v = stored.Read(Moment::kSecond);
+    EXPECT_GE(large_v[3], 1e38f);
+    EXPECT_GE(large_m[5], 3.3e38f);
+    EXPECT_TRUE(std::isfinite(large_m[5]));
+    EXPECT_EQ(large_v[6], 0.0f) << "its neighbour";
+    EXPECT_EQ(large_m[6], 0.0f);
+    // NaN is not lost.
+    g[3] = std::numeric_limits<float>::quiet_NaN();
+    AdamWStored(*ctx, kTakesTheGradient, 600, g.data(), w.data(), format, stored.m(), stored.v(), 4);
+    EXPECT_TRUE(std::isnan(stored.Read(Moment::kFirst)[3]));
+    EXPECT_TRUE(std::isnan(stored.Read(Moment::kSecond)[3]));
+    EXPECT_FALSE(std::isnan(stored.Read(Moment::kSecond)[300])) << "of another block";
   }
 }
 

@@ -240,11 +240,12 @@ struct MomentView {
   float* scales = nullptr;
 };
 // AdamW on stored moments: weights move as AdamW moves them with the values that ReadMoments gives; the new moments are
-// then rounded to their format, stochastically, as a function of (rounding_key, element, value).
+// then rounded to their format, stochastically, as a function of (rounding_key, element, value), and with kF8 of its
+// block's largest value.
 void AdamWStored(const KernelContext& ctx, const AdamWParams& params, int64_t n, const float* gradient, float* weight,
                  MomentFormat format, MomentView m, MomentView v, uint64_t rounding_key);
 // out [n]: one parameter's moments as fp32.
-void ReadMoments(MomentFormat format, Moment moment, MomentView view, int64_t n, float* out);
+void ReadMoments(const KernelContext& ctx, MomentFormat format, Moment moment, MomentView view, int64_t n, float* out);
 
 // Nearest-even rounding of fp32 to bf16 and back, over n elements.
 void RoundToBf16(const KernelContext& ctx, const float* x, int64_t n, uint16_t* y);

@@ -1,11 +1,11 @@
 // Durable checkpoints. One is a folder <stage folder>/step-NNNNNN:
 //
-//   state.json                               what it is (CheckpointState), and size and SHA-256 of every other file
+//   state.json                               what it is (CheckpointState), size and SHA-256 of every other file
 //   model/                                   the fp32 masters as a Hugging Face folder, loadable by any program
-//   optimizer/first_moment.safetensors       AdamW's moments as they are stored, under the parameters' names: F32,
-//   BF16, or optimizer/second_moment.safetensors      U8 codes beside <name>.scale (kernels/cpu/moments.cc) previous/
-//   where the next steps are sampled by the weights of the step before too (one_step_off):
-//                                            those weights as samplers read them, in fp32
+//   optimizer/first_moment.safetensors       AdamW's moments as they are stored, under the parameters' names:
+//   optimizer/second_moment.safetensors        F32, BF16, or U8 codes beside <name>.scale
+//   previous/                                in one_step_off: the weights of the step before, in fp32, as samplers
+//                                              read them
 //
 // Invariants:
 //   1. A folder of that name is complete: it is written as <name>.<learner epoch>.tmp, fsynced file by file, and

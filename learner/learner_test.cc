@@ -258,13 +258,29 @@ TEST_F(LearnerTest, TheReferenceIsRenewed) {
 
 // Learners are abandoned at random moments; the last one's weights are those of a learner that nobody disturbed.
 TEST_F(LearnerTest, ResumedRunsEndWithTheSameWeights) {
-  for (const std::string kind : {"pretrain", "rl", "rl-refresh", "rl-behind", "rl-behind-bf16", "rl-behind-async"}) {
+  std::map<std::string, std::string> ends;
+  for (const std::string kind : {"pretrain", "pretrain-dropout", "pretrain-fp8", "pretrain-lean", "rl", "rl-lean",
+                                 "rl-refresh", "rl-behind", "rl-behind-bf16", "rl-behind-async"}) {
     const std::string folder = FreshFolder(absl::StrCat("resume-", kind));
     v1::RunSpec spec = TinyRun(folder, kind.substr(0, kind.find('-')), 9);
     if (kind == "rl-refresh") {
       spec.mutable_stages(0)->mutable_rl()->mutable_algorithm()->set_kl_coefficient(0.5);
       spec.mutable_stages(0)->mutable_rl()->mutable_algorithm()->set_reference_refresh_steps(5);
       spec.mutable_checkpoints()->set_every_steps(1);
+    }
+    v1::SftStage* pretrain = spec.stages(0).has_pretrain() ? spec.mutable_stages(0)->mutable_pretrain() : nullptr;
+    if (kind == "pretrain-dropout") {
+      pretrain->mutable_repetition_dropout()->set_probability(0.5);
+      pretrain->mutable_repetition_dropout()->set_max_ngram(2);
+    }
+    if (kind == "pretrain-fp8") pretrain->mutable_optimizer()->set_moments(v1::MOMENT_FORMAT_FP8);
+    if (kind.ends_with("lean")) {  // all that takes less memory, checkpoints asynchronous
+      spec.mutable_memory()->set_recompute(v1::RECOMPUTE_LAYER);
+      spec.mutable_memory()->set_micro_batch_tokens(20);
+      spec.mutable_numerics()->set_micro_batch_invariant(true);
+      spec.mutable_checkpoints()->set_asynchronous(true);
+      (pretrain != nullptr ? pretrain->mutable_optimizer() : spec.mutable_stages(0)->mutable_rl()->mutable_optimizer())
+          ->set_moments(v1::MOMENT_FORMAT_BF16);
     }
     if (kind.starts_with("rl-behind")) spec.mutable_stages(0)->mutable_rl()->set_mode(v1::RL_MODE_ONE_STEP_OFF);
     if (kind.ends_with("async")) spec.mutable_checkpoints()->set_asynchronous(true);
@@ -290,6 +306,34 @@ TEST_F(LearnerTest, ResumedRunsEndWithTheSameWeights) {
     EXPECT_GT(lives, 1) << kind;
     EXPECT_EQ(record.finished->root_hash(), undisturbed.finished->root_hash()) << kind;
     EXPECT_EQ(record.metrics.size(), 9u);
+    ends[kind] = record.finished->root_hash();
+  }
+  // Each setting reached the weights.
+  for (const std::string kind : {"pretrain-fp8", "pretrain-dropout", "pretrain-lean"}) {
+    EXPECT_NE(ends.at(kind), ends.at("pretrain")) << kind;
+  }
+  EXPECT_NE(ends.at("rl-lean"), ends.at("rl"));
+}
+
+// What takes less memory without touching the numbers: any of it, one end. The default batches are those of every mode.
+TEST_F(LearnerTest, RecomputeAndMicroBatchesLeaveNoTrace) {
+  std::map<std::string, std::string> ends;
+  for (const bool invariant : {false, true}) {
+    for (const auto recompute : {v1::RECOMPUTE_NONE, v1::RECOMPUTE_MLP, v1::RECOMPUTE_LAYER}) {
+      for (const int tokens : {0, 20}) {
+        if (!invariant && tokens > 0) continue;  // that may leave one
+        const std::string folder = FreshFolder("no-trace");
+        v1::RunSpec spec = TinyRun(folder, "pretrain", 4);
+        spec.mutable_memory()->set_recompute(recompute);
+        if (tokens > 0) spec.mutable_memory()->set_micro_batch_tokens(tokens);
+        spec.mutable_numerics()->set_micro_batch_invariant(invariant);
+        const FakeCoordinator::Record record = RunUndisturbed(MakeWork(folder, spec));
+        ExpectDone(record, 4);
+        std::string& expected = ends[invariant ? "invariant" : "plain"];
+        if (expected.empty()) expected = record.finished->root_hash();
+        EXPECT_EQ(record.finished->root_hash(), expected) << invariant << " " << recompute << " " << tokens;
+      }
+    }
   }
 }
 

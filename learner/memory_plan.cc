@@ -17,7 +17,7 @@ using model::TrainingBatch;
 struct Load {
   int64_t sequences = 0;
   int64_t longest = 0;
-  int64_t unit = 1;  // of these, in a unit of packing
+  int64_t unit = 0;  // tokens of the largest unit of packing, where sequences share rows
   bool masked_keys = false;
 };
 
@@ -38,15 +38,18 @@ Load RlLoad(const v1::RlStage& stage, const ModelConfig& config) {
       stage.max_prompt_tokens() > 0
           ? std::min<int64_t>(positions, int64_t{stage.max_prompt_tokens()} + stage.sampling().max_new_tokens())
           : positions;
-  return {.sequences = groups * stage.group_size(), .longest = longest, .unit = stage.group_size()};
+  // A group's prompt is laid once. Where its length is not known, as if it were nothing.
+  const int64_t unit = stage.max_prompt_tokens() > 0
+                           ? stage.max_prompt_tokens() + int64_t{stage.group_size()} * stage.sampling().max_new_tokens()
+                           : int64_t{stage.group_size()} * longest;
+  return {.sequences = groups * stage.group_size(), .longest = longest, .unit = unit};
 }
 
 // The largest micro-batch that PackMicroBatches can make of `load`. The last token of a sequence is not fed; all others
 // may predict.
 TrainingBatch LargestMicroBatch(const Load& load, const MicroBatchRule& rule) {
   const int64_t fed = std::max<int64_t>(1, load.longest - 1);
-  // Units are not cut, and one may be a whole group.
-  const int64_t alone = rule.whole_units ? load.unit * fed : fed;
+  const int64_t alone = rule.whole_units ? std::max(load.unit, fed) : fed;
   const int64_t rows = std::min(load.sequences * fed, std::max(rule.token_budget, alone));
   return {.rows = rows,
           .predicted = rows,
@@ -99,8 +102,10 @@ LearnerMemory PlanLearnerMemory(const v1::RunSpec& spec, const v1::StageSpec& st
   memory.scratch =
       model::TrainingScratchBytes(config, dtype, plain.rows > kept.rows ? plain : kept, load.longest, threads);
   if (stage.has_rl() && stage.rl().algorithm().kl_coefficient() > 0) {
+    // With the KL in the reward it runs over the whole step at once.
+    const bool ahead = stage.rl().algorithm().kl_placement() >= v1::KL_PLACEMENT_SEQUENCE_REWARD;
     memory.reference = model::PlanComputeWeights(config, dtype, /*for_training=*/false).total() +
-                       model::TrainingModelBytes(config, dtype, {}, kept);
+                       model::TrainingModelBytes(config, dtype, {}, ahead ? plain : kept);
   }
   return memory;
 }

@@ -67,6 +67,64 @@ TEST(LearnerMemoryTest, TheLargestMicroBatchIsThatOfPacking) {
   EXPECT_EQ(Plan(SupervisedRun(4, 0), config).micro_batch_tokens, budget * 2 - 1) << "one longer than the budget";
 }
 
+TEST(LearnerMemoryTest, KnobsTakeLess) {
+  model::ModelConfig config = TinyConfig();
+  config.layers = 8;  // of which recompute keeps less
+  const int64_t one = config.parameter_count() * 4;
+  v1::RunSpec spec = SupervisedRun(100'000, 33);  // more than a budget
+  const LearnerMemory plain = Plan(spec, config);
+  spec.mutable_memory()->set_recompute(v1::RECOMPUTE_MLP);
+  const LearnerMemory mlp = Plan(spec, config);
+  spec.mutable_memory()->set_recompute(v1::RECOMPUTE_LAYER);
+  const LearnerMemory layer = Plan(spec, config);
+  EXPECT_EQ(mlp.micro_batch_tokens, plain.micro_batch_tokens) << "the same batches: no trace";
+  EXPECT_EQ(layer.micro_batch_tokens, plain.micro_batch_tokens);
+  EXPECT_LT(mlp.activations, plain.activations);
+  EXPECT_LT(layer.activations, mlp.activations);
+  spec.mutable_memory()->set_micro_batch_tokens(320);
+  EXPECT_EQ(Plan(spec, config).micro_batch_tokens, 320);
+  EXPECT_LT(Plan(spec, config).activations, layer.activations);
+  spec.mutable_memory()->set_micro_batch_tokens(10);
+  EXPECT_EQ(Plan(spec, config).micro_batch_tokens, 32) << "one sequence";
+
+  v1::OptimizerSpec& optimizer = *spec.mutable_stages(0)->mutable_sft()->mutable_optimizer();
+  optimizer.set_moments(v1::MOMENT_FORMAT_BF16);
+  EXPECT_EQ(Plan(spec, config).moments, one);
+  optimizer.set_moments(v1::MOMENT_FORMAT_FP8);
+  EXPECT_LT(Plan(spec, config).moments, one * 6 / 10);
+  // What a stage may hold beside: hidden keys, and with sums apart the tied embeddings' gradients.
+  const int64_t before = Plan(spec, config).activations;
+  spec.mutable_stages(0)->mutable_sft()->mutable_repetition_dropout()->set_probability(0.5);
+  EXPECT_EQ(Plan(spec, config).activations, before + 32 * 4);
+  spec.mutable_numerics()->set_micro_batch_invariant(true);
+  EXPECT_EQ(Plan(spec, config).activations, before + 32 * 4 + int64_t{config.vocab_size} * config.hidden_size * 4);
+}
+
+TEST(LearnerMemoryTest, WholeUnitsAreNotCut) {
+  model::ModelConfig config = TinyConfig();
+  v1::RunSpec spec = RlRun(8, 4, 1);  // prompts of 20 at most, completions of 12
+  spec.mutable_memory()->set_micro_batch_tokens(40);
+  EXPECT_EQ(Plan(spec, config).micro_batch_tokens, 40);
+  spec.mutable_numerics()->set_micro_batch_invariant(true);
+  const int64_t planned = Plan(spec, config).micro_batch_tokens;
+  EXPECT_EQ(planned, 20 + 4 * 12);
+  // A group as long as it may be, as packing lays it.
+  std::vector<TrainingSequence> group(4);
+  for (size_t s = 0; s < group.size(); ++s) {
+    group[s].group = 1;
+    group[s].tokens.assign(20, 5);
+    for (int32_t i = 0; i < 12; ++i) {
+      group[s].targets.push_back(20 + i);
+      group[s].tokens.push_back(static_cast<int32_t>(s));
+    }
+  }
+  const auto batches =
+      PackMicroBatches(group, std::vector<int32_t>{0, 1, 2, 3}, {.token_budget = 40, .whole_units = true});
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_LE(static_cast<int64_t>(batches[0].packed.tokens.size()), planned);
+  EXPECT_GE(static_cast<int64_t>(batches[0].packed.tokens.size()), planned - 5);
+}
+
 TEST(LearnerMemoryTest, AReferenceModelIsCountedWhereThereIsOne) {
   const model::ModelConfig config = TinyConfig();
   v1::RunSpec spec = RlRun(8, 4, 2);

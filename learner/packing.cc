@@ -45,7 +45,9 @@ int64_t BestPrefix(std::span<const TrainingSequence> sequences, std::span<const 
 // Fills one micro-batch.
 class Packer {
  public:
-  explicit Packer(MicroBatch* batch) : batch_(batch) { batch_->packed.starts.push_back(0); }
+  Packer(MicroBatch* batch, bool share_rows) : batch_(batch), share_rows_(share_rows) {
+    batch_->packed.starts.push_back(0);
+  }
 
   int64_t rows() const { return batch_->packed.starts.back(); }
   // Rows that `sequence` would add.
@@ -58,7 +60,7 @@ class Packer {
     const int32_t index = order.front();
     const TrainingSequence& sequence = sequences[static_cast<size_t>(index)];
     int64_t shared = SharedWith(sequence);
-    if (shared == 0) {
+    if (shared == 0 && share_rows_) {
       shared = BestPrefix(sequences, order);
       prefix_ = -1;
       if (shared > 0) {
@@ -102,6 +104,7 @@ class Packer {
   }
 
   MicroBatch* batch_;
+  const bool share_rows_;
   const TrainingSequence* first_ = nullptr;  // the sequence that the open prefix was taken from
   int32_t prefix_ = -1;                      // its segment; -1: none is open
   int64_t prefix_rows_ = 0;
@@ -125,17 +128,17 @@ void Append(const MicroBatch& unit, MicroBatch* batch) {
 }
 
 std::vector<MicroBatch> PackWholeUnits(std::span<const TrainingSequence> sequences, std::span<const int32_t> trained,
-                                       int64_t token_budget) {
+                                       const MicroBatchRule& rule) {
   std::vector<MicroBatch> batches;
   for (size_t i = 0; i < trained.size();) {
     MicroBatch unit;
-    Packer packer(&unit);
+    Packer packer(&unit, rule.share_rows);
     packer.Add(sequences, trained.subspan(i++));
     while (i < trained.size() && packer.Shares(sequences[static_cast<size_t>(trained[i])])) {
       packer.Add(sequences, trained.subspan(i++));
     }
     const int64_t rows = static_cast<int64_t>(unit.packed.tokens.size());
-    if (batches.empty() || static_cast<int64_t>(batches.back().packed.tokens.size()) + rows > token_budget) {
+    if (batches.empty() || static_cast<int64_t>(batches.back().packed.tokens.size()) + rows > rule.token_budget) {
       batches.emplace_back();
     }
     Append(unit, &batches.back());
@@ -151,14 +154,14 @@ std::vector<MicroBatch> PackMicroBatches(std::span<const TrainingSequence> seque
   for (const int32_t index : order) {
     if (IsTrained(sequences[static_cast<size_t>(index)])) trained.push_back(index);
   }
-  if (rule.whole_units) return PackWholeUnits(sequences, trained, rule.token_budget);
+  if (rule.whole_units) return PackWholeUnits(sequences, trained, rule);
   std::vector<MicroBatch> batches;
   std::optional<Packer> packer;  // of the last one
   for (size_t i = 0; i < trained.size(); ++i) {
     const TrainingSequence& sequence = sequences[static_cast<size_t>(trained[i])];
     if (!packer.has_value() || packer->rows() + packer->RowsOf(sequence) > rule.token_budget) {
       batches.emplace_back();
-      packer.emplace(&batches.back());
+      packer.emplace(&batches.back(), rule.share_rows);
     }
     packer->Add(sequences, std::span(trained).subspan(i));
   }

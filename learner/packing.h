@@ -30,6 +30,7 @@ struct MicroBatch {
 struct MicroBatchRule {
   int64_t token_budget = 0;
   bool whole_units = false;
+  bool share_rows = true;  // false: as if no sequence were of a group
 };
 
 // Fewer tokens in common are not worth a segment of their own.

@@ -144,6 +144,18 @@ TEST(Packing, WholeUnitsAreTheSameForEveryBudget) {
   EXPECT_EQ(alone[0].target_count, 18);
 }
 
+TEST(Packing, RowsAreSharedOnlyWhereTheRuleSaysSo) {
+  const std::vector<TrainingSequence> sequences = Group(0, 41, {10, 5});
+  const std::vector<int32_t> order = {0, 1};
+  for (const bool whole_units : {false, true}) {
+    const std::vector<MicroBatch> batches =
+        PackMicroBatches(sequences, order, {.token_budget = 1000, .whole_units = whole_units, .share_rows = false});
+    ASSERT_EQ(batches.size(), 1u);
+    EXPECT_EQ(batches[0].packed.starts, (std::vector<int64_t>{0, 50, 95}));
+    EXPECT_EQ(batches[0].packed.sum_starts, whole_units ? batches[0].packed.starts : std::vector<int64_t>());
+  }
+}
+
 TEST(Packing, BudgetFollowsTheModel) {
   EXPECT_EQ(MicroBatchTokenBudget(1 << 20), 2048);
   EXPECT_EQ(MicroBatchTokenBudget(1), 16384);

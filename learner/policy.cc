@@ -18,6 +18,7 @@ Policy::Policy(const kernels::KernelContext& context, LoadedModel loaded, const 
 }
 
 void Policy::ZeroGradients() {
+  model_.DropGradients();
   constexpr int64_t kGrain = 1 << 18;  // 1 MiB: less is not worth a thread
   context_.pool().ParallelFor(static_cast<int64_t>(gradients_.size()), kGrain, [&](int64_t begin, int64_t end) {
     std::memset(gradients_.data() + begin, 0, static_cast<size_t>(end - begin) * sizeof(float));

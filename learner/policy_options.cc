@@ -68,7 +68,8 @@ PolicyOptions MakePolicyOptions(const v1::RunSpec& spec, const v1::OptimizerSpec
 }
 
 MicroBatchRule MicroBatchRuleOf(const PolicyOptions& options, const model::ModelConfig& config) {
-  const int64_t bytes = model::ActivationBytesPerToken(config, options.recompute);
+  // The same with and without recompute: it is there to take less memory, and to leave no trace.
+  const int64_t bytes = model::ActivationBytesPerToken(config);
   return {.token_budget = options.micro_batch_tokens > 0 ? options.micro_batch_tokens
                                                          : MicroBatchTokenBudget(static_cast<size_t>(bytes)),
           .whole_units = options.micro_batch_invariant};

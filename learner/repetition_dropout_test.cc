@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include "learner/dataset.h"
 #include "learner/policy.h"
 #include "learner/supervised_step.h"
 #include "learner/testing/tiny_world.h"
@@ -104,9 +105,11 @@ TEST(RepetitionDropout, ChangesTheStep) {
     PolicyOptions options;
     options.optimizer.schedule.peak = 1e-3;
     Policy policy(*kernels, std::move(loaded), options);
-    TrainingSequence sequence;
-    for (int32_t i = 0; i < 40; ++i) sequence.tokens.push_back(5 + i % 7);
-    for (int32_t p = 1; p < 40; ++p) sequence.targets.push_back(p);
+    // As rows of a file come: all of one group, with a beginning in common.
+    SupervisedRow row;
+    for (int32_t i = 0; i < 40; ++i) row.tokens.push_back(5 + i % 7);
+    row.loss_begin = 25;
+    const TrainingSequence sequence = MakeSequence(row);
     const auto metrics =
         SupervisedStep(&policy, {sequence, sequence}, 1, {.probability = probability}, static_cast<uint64_t>(step_key));
     EXPECT_EQ(metrics.at("actor/skipped_updates"), 0);

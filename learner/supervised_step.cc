@@ -13,7 +13,10 @@ std::map<std::string, double> SupervisedStep(Policy* policy, const std::vector<T
   const absl::Time start = absl::Now();
   std::vector<int32_t> order(sequences.size());
   std::iota(order.begin(), order.end(), 0);
-  std::vector<MicroBatch> micro_batches = PackMicroBatches(sequences, order, policy->micro_batch_rule());
+  MicroBatchRule rule = policy->micro_batch_rule();
+  // Rows of which others see other keys cannot be shared; and all rows of a step may begin alike: one unit.
+  if (rule.whole_units || dropout.probability > 0) rule.share_rows = false;
+  std::vector<MicroBatch> micro_batches = PackMicroBatches(sequences, order, rule);
   int64_t loss_tokens = 0, fed_tokens = 0, shared_tokens = 0;
   for (const MicroBatch& micro : micro_batches) {
     loss_tokens += micro.target_count;

@@ -101,7 +101,7 @@ int64_t TrainingModelBytes(const ModelConfig& config, DType dtype, const Trainin
   const int64_t plain_rows = config.layers > 1 ? plain.rows : plain.predicted;
   floats += std::max(plain_rows, recompute == Recompute::kLayer ? layer_rows : 0) * w.d;
   floats += std::max(plain_rows, recompute != Recompute::kNone ? layer_rows : 0) * 2 * w.f;
-  if (kept.masked_keys) floats += kept.rows;
+  floats += std::max(kept.masked_keys ? kept.rows : 0, plain.masked_keys ? plain.rows : 0);
   if (kept.sums_apart && config.tied_embeddings) floats += w.v * w.d;
   // Scratch of forward.
   floats += rows * (w.d + w.f + (config.qk_norm ? w.qkv : 0)) + predicted * w.q;

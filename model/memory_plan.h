@@ -13,7 +13,7 @@
 
 namespace hone::model {
 
-// A FlatTensor: masters, gradients or one of the optimizer's moments.
+// A FlatTensor: masters or gradients.
 int64_t FlatTensorBytes(const ModelConfig& config);
 
 // Matrices in `dtype`, norms and biases in fp32: how a version travels.

@@ -146,8 +146,8 @@ struct PackedSequences {
   // itself; -1: none.
   std::vector<int32_t> prefixes;
   // [U + 1], or empty: rows [sum_starts[u], sum_starts[u + 1]), whole segments and what follows them, are summed by
-  // themselves before their gradients are added to those of the rows before. So the bits of gradients do not depend on
-  // how such ranges are spread over batches. Empty: all rows are one range.
+  // themselves, in blocks that begin with the range, and follow one another in every sum. So the bits of gradients do
+  // not depend on how such ranges are spread over batches. Empty: all rows are one range.
   std::vector<int64_t> sum_starts;
   // [layers, T], or empty: 1 where no other row may attend to the row in that layer (repetition dropout). Sequences may
   // share no rows then.
@@ -178,6 +178,8 @@ class TrainingModel {
   // To be called after the last Backward of a step whose batches have sum_starts: adds what was kept apart until then
   // (of tied embeddings, for they are summed in two places of each batch). Does nothing elsewhere.
   void FinishGradients(FlatTensor* gradients);
+  // Forgets it, where a step is begun anew.
+  void DropGradients();
   // Bytes of activations that Forward(keep) holds per token, for memory planning.
   size_t ActivationBytesPerToken() const;
   // Bytes of all buffers that it holds now: they grow to the largest batch and stay.

@@ -26,6 +26,9 @@ void PackedBatch::Set(const PackedSequences& packed, const ModelConfig& config, 
   SetSums(packed);
   masked_keys = packed.masked_keys;
   HONE_CHECK(masked_keys.empty() || masked_keys.size() == tokens.size() * static_cast<size_t>(config.layers));
+  for (const kernels::PackedSegment& segment : segments) {
+    HONE_CHECK(masked_keys.empty() || segment.prefix < 0) << "masked keys, and rows that are shared";
+  }
 }
 
 void PackedBatch::SetSegments(const PackedSequences& packed, const ModelConfig& config) {
@@ -85,6 +88,7 @@ void PackedBatch::SetSums(const PackedSequences& packed) {
   sums.clear();
   out_sums.clear();
   for (size_t u = 0; u + 1 < starts.size(); ++u) {
+    HONE_CHECK(starts[u] <= starts[u + 1]) << "sum_starts do not rise";
     HONE_CHECK(std::binary_search(packed.starts.begin(), packed.starts.end(), starts[u + 1])) << starts[u + 1];
     sums.push_back({starts[u], starts[u + 1] - starts[u]});
     const int64_t first = std::lower_bound(picked.begin(), picked.end(), starts[u]) - picked.begin();

@@ -314,11 +314,14 @@ void TrainingModel::Backward(std::span<const float> d_logprob, std::span<const f
 
 void TrainingModel::FinishGradients(FlatTensor* gradients) {
   Impl& m = *impl_;
+  HONE_CHECK_EQ(static_cast<int64_t>(gradients->size()), m.weights.layout.total_size());
   if (!m.has_embedding_gradient) return;
   kernels::AddInPlace(m.ctx, m.embedding_gradient.data(), std::ssize(m.embedding_gradient.span()),
                       m.GradientOf("model.embed_tokens.weight", gradients->data()));
   m.has_embedding_gradient = false;
 }
+
+void TrainingModel::DropGradients() { impl_->has_embedding_gradient = false; }
 
 size_t TrainingModel::ActivationBytesPerToken() const {
   return static_cast<size_t>(model::ActivationBytesPerToken(impl_->weights.config, impl_->recompute));

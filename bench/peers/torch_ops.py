@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Rates of PyTorch's products and attention on the CPU in fp32, at the shapes of bench_kernels. Prints one JSON line: name -> GFLOP/s.
+"""Rates of PyTorch's products and attention on the CPU, at the shapes of bench_kernels. Prints one JSON line: name -> GFLOP/s.
 
 Names are those of bench_kernels' rows: "gemm N=960 K=576 M=2048", "weight gradient ...", "attention prefill H=9/3 E=64 8x256" and
 "attention backward ...". Operations are counted as there: 2 a multiply-add; of causal attention the visible half.
@@ -28,11 +28,13 @@ def rate(operations, body, seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2048)
+    parser.add_argument("--dtype", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=0.3, help="for each figure")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    torch.set_default_dtype(torch.float32 if args.dtype == "fp32" else torch.bfloat16)
     rates = {}
     for n, k in SHAPES:
         x, w, dy = torch.randn(args.rows, k), torch.randn(n, k), torch.randn(args.rows, n)

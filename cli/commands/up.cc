@@ -124,6 +124,11 @@ absl::StatusOr<v1::Run> TakeUpRun(ControlClient* client, const v1::RunSpec& spec
     Note(absl::StrCat("run '", spec.name(), "' has finished before; for another one: --set name=..., or another seed"));
     return run;
   }
+  if (run.state() == v1::RUN_STATE_PAUSED && !run.error().empty()) {
+    Note(absl::StrCat("run '", spec.name(), "' paused by itself: ", run.error(), ". `hone resume ", spec.name(),
+                      "` goes on"));
+    return run;
+  }
   if (run.state() != v1::RUN_STATE_RUNNING && run.state() != v1::RUN_STATE_QUEUED) {
     Note(absl::StrCat("run '", spec.name(), "' is ", RunStateName(run.state()),
                       "; it goes on from its newest checkpoint"));

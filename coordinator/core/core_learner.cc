@@ -272,6 +272,7 @@ absl::StatusOr<BatchAnswer> Core::FetchBatch(const v1::FetchBatchRequest& reques
 }
 
 // Before the step is recorded: a step that is reported again, after a crash in between, finds the run paused already.
+// (Where the learner died too and someone resumed the run before the step came again, it pauses a second time.)
 void Core::PauseWhereUpdatesWereSkipped(const RunState& run, int stage, const v1::ReportStepRequest& request,
                                         absl::Time now) {
   const auto skipped = request.metrics().find("actor/skipped_updates");
@@ -282,8 +283,8 @@ void Core::PauseWhereUpdatesWereSkipped(const RunState& run, int stage, const v1
       run, v1::RUN_STATE_PAUSED,
       "stage '" + request.stage() + "', step " + std::to_string(request.step()) + ": " +
           std::to_string(static_cast<int64_t>(skipped->second)) +
-          " updates had a gradient that is not finite and were left out (optimizer.on_non_finite: pause); resume to "
-          "go on without them, or stop",
+          " of its updates left out, for a gradient was not finite (optimizer.on_non_finite: pause); resume to go on "
+          "without, or stop",
       now);
 }
 

@@ -243,6 +243,7 @@ std::string Transcript::Create(const Arguments& arguments) {
     periodic.set_at_start(arguments.Int("at_start", 1) != 0);
     periodic.set_at_end(arguments.Int("at_end", 1) != 0);
     periodic.set_keep_best(arguments.Int("keep_best", 0) != 0);
+    const bool pauses = arguments.Text("on_non_finite", "") == "pause";
     if (kind == "rl") {
       v1::RlStage& rl = *stage.mutable_rl();
       rl.set_dataset("train");
@@ -252,9 +253,7 @@ std::string Transcript::Create(const Arguments& arguments) {
       rl.add_rewards()->mutable_accuracy();
       if (arguments.Text("overlong", "") == "fail") rl.set_overlong(v1::OVERLONG_POLICY_FAIL);
       if (arguments.Text("mode", "") == "one_step_off") rl.set_mode(v1::RL_MODE_ONE_STEP_OFF);
-      if (arguments.Text("on_non_finite", "") == "pause") {
-        rl.mutable_optimizer()->set_on_non_finite(v1::NON_FINITE_POLICY_PAUSE);
-      }
+      if (pauses) rl.mutable_optimizer()->set_on_non_finite(v1::NON_FINITE_POLICY_PAUSE);
       rl.mutable_algorithm()->set_reference_refresh_steps(arguments.Int("refresh", 0));
       if (arguments.Has("waves")) {
         v1::DynamicSamplingSpec& sampling = *rl.mutable_algorithm()->mutable_dynamic_sampling();
@@ -265,6 +264,7 @@ std::string Transcript::Create(const Arguments& arguments) {
     } else {
       v1::SftStage& sft = kind == "pretrain" ? *stage.mutable_pretrain() : *stage.mutable_sft();
       sft.set_steps(steps);
+      if (pauses) sft.mutable_optimizer()->set_on_non_finite(v1::NON_FINITE_POLICY_PAUSE);
       if (arguments.Has("eval_rows")) *sft.mutable_evaluate() = periodic;
     }
   }

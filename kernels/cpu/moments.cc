@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "kernels/bf16.h"
@@ -20,6 +21,12 @@ namespace hone::kernels {
 namespace {
 
 constexpr float kLeast = 0x1p-15f;  // of the magnitudes that kF8 has beside 0
+constexpr int64_t kBlocks = 32;     // fewer are not worth a thread
+
+void CheckView(MomentFormat format, MomentView view, int64_t n) {
+  HONE_CHECK(n >= 0 && (n == 0 || view.values != nullptr)) << "moments of " << n << " elements";
+  HONE_CHECK(n == 0 || format != MomentFormat::kF8 || view.scales != nullptr) << "8-bit moments without scales";
+}
 
 // SplitMix64 (Steele et al., "Fast splittable pseudorandom number generators", OOPSLA 2014).
 uint64_t Hash(uint64_t key, int64_t element) {
@@ -43,7 +50,7 @@ struct Code {
 using FirstCode = Code<3>;
 using SecondCode = Code<4>;
 
-// x / scale for |x| <= scale, also where both are infinite.
+// x / scale for 0 <= x <= scale, at most 1.
 float Ratio(float x, float scale) {
   const float ratio = x / scale;
   return ratio <= 1.0f ? ratio : 1.0f;
@@ -53,8 +60,8 @@ uint8_t EncodeFirst(float x, float scale, uint32_t random) {
   const float magnitude = Ratio(std::fabs(x), scale);
   const uint8_t sign = std::signbit(x) ? 0x80 : 0;
   if (magnitude >= kLeast) return sign | FirstCode::Of(magnitude, random);
-  // Between 0 and the least one: in proportion, too.
-  return static_cast<float>(random & 0xffff) < magnitude * (0x1p16f / kLeast) ? sign | 1 : 0;
+  // Between 0 and the least one: in proportion, too, by as many bits as fp32 holds.
+  return static_cast<float>(random >> 8) < magnitude * (0x1p24f / kLeast) ? sign | 1 : 0;
 }
 
 uint8_t EncodeSecond(float root, float scale, uint32_t random) {
@@ -62,13 +69,21 @@ uint8_t EncodeSecond(float root, float scale, uint32_t random) {
   return SecondCode::Of(std::max(Ratio(root, scale), kLeast), random);
 }
 
+// What is not finite stays as it is, and what is finite stays so.
 uint16_t RoundStochastically(float x, uint32_t random) {
-  return static_cast<uint16_t>((std::bit_cast<uint32_t>(x) + (random & 0xffff)) >> 16);
+  if (!std::isfinite(x)) return FloatToBf16(x);
+  const uint32_t bits = std::bit_cast<uint32_t>(x), magnitude = (bits & 0x7fffffff) + (random & 0xffff);
+  return static_cast<uint16_t>(bits >> 31 << 15 | std::min<uint32_t>(magnitude >> 16, 0x7f7f));
 }
 
+// The largest magnitude; NaN where there is one.
 float Largest(const float* x, int64_t n) {
   float largest = 0;
-  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(x[i]));
+  for (int64_t i = 0; i < n; ++i) {
+    const float magnitude = std::fabs(x[i]);
+    largest = std::isnan(magnitude) || magnitude > largest ? magnitude : largest;
+    if (std::isnan(largest)) return largest;
+  }
   return largest;
 }
 
@@ -105,8 +120,11 @@ class Block {
       for (int64_t i = 0; i < n_; ++i) bf16()[i] = RoundStochastically(x[i], random(i));
       return;
     }
-    if (moment_ == Moment::kSecond) {
-      for (int64_t i = 0; i < n_; ++i) x[i] = std::sqrt(x[i]);
+    // An infinite moment must not take its whole block along: the largest number stands for it.
+    constexpr float kMost = std::numeric_limits<float>::max();
+    for (int64_t i = 0; i < n_; ++i) {
+      if (std::isinf(x[i])) x[i] = std::copysign(kMost, x[i]);
+      if (moment_ == Moment::kSecond) x[i] = std::sqrt(x[i]);
     }
     const float scale = *this->scale() = Largest(x, n_);
     if (scale == 0.0f) {
@@ -132,25 +150,30 @@ class Block {
 
 }  // namespace
 
-void ReadMoments(MomentFormat format, Moment moment, MomentView view, int64_t n, float* out) {
+void ReadMoments(const KernelContext& ctx, MomentFormat format, Moment moment, MomentView view, int64_t n, float* out) {
+  CheckView(format, view, n);
   if (format == MomentFormat::kF32) {
     std::copy_n(static_cast<const float*>(view.values), n, out);
     return;
   }
-  for (int64_t begin = 0; begin < n; begin += kMomentBlock) {
-    Block(format, moment, view, begin, std::min(kMomentBlock, n - begin)).Read(out + begin);
-  }
+  ctx.pool().ParallelFor(cpu::CeilDiv(n, kMomentBlock), kBlocks, [&](int64_t first, int64_t last) {
+    for (int64_t block = first; block < last; ++block) {
+      const int64_t begin = block * kMomentBlock;
+      Block(format, moment, view, begin, std::min(kMomentBlock, n - begin)).Read(out + begin);
+    }
+  });
 }
 
 void AdamWStored(const KernelContext& ctx, const AdamWParams& params, int64_t n, const float* gradient, float* weight,
                  MomentFormat format, MomentView m, MomentView v, uint64_t rounding_key) {
+  CheckView(format, m, n);
+  CheckView(format, v, n);
   if (format == MomentFormat::kF32) {
     AdamW(ctx, params, n, gradient, weight, static_cast<float*>(m.values), static_cast<float*>(v.values));
     return;
   }
   const cpu::KernelTable& table = cpu::TableOf(ctx);
   const cpu::AdamWStep step = cpu::MakeAdamWStep(params);
-  constexpr int64_t kBlocks = 32;  // fewer are not worth a thread
   ctx.pool().ParallelFor(cpu::CeilDiv(n, kMomentBlock), kBlocks, [&](int64_t first, int64_t last) {
     float m_values[kMomentBlock], v_values[kMomentBlock];
     for (int64_t block = first; block < last; ++block) {

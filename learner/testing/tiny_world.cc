@@ -110,7 +110,8 @@ model::FlatTensor ValuesOf(Moments& moments, kernels::Moment moment) {
   model::FlatTensor values(size);
   float* out = values.data();
   for (size_t i = 0; i < moments.elements().size(); out += moments.elements()[i++]) {
-    kernels::ReadMoments(moments.format(), moment, moments.View(i), moments.elements()[i], out);
+    kernels::ReadMoments(*kernels::KernelContext::Create(1), moments.format(), moment, moments.View(i),
+                         moments.elements()[i], out);
   }
   return values;
 }
