@@ -103,6 +103,7 @@ TEST_P(CentralDifferences, OfEveryParameter) {
   const bool masked = GetParam();
   const auto ctx = KernelContext::Create(2);
   for (const NamedConfig& named : Configs()) {
+    if (masked && named.name != "qwen3") continue;  // the one with most between keys and scores
     const FlatTensor masters = LivelyParameters(named.config, 22);
     Problem problem = MakeProblem(named.config, 2, {7, 1, 5}, 2);
     SCOPED_TRACE(masked ? "some keys masked" : "no key masked");
