@@ -6,8 +6,14 @@
 #include "base/check.h"
 #include "coordinator/journal/frame.h"
 
+using hone::coordinator::DecodeFrame;
+using hone::coordinator::DecodeSegmentHeader;
+using hone::coordinator::EncodeFrameHeader;
+using hone::coordinator::EncodeSegmentHeader;
+using hone::coordinator::kFrameHeaderBytes;
+using hone::coordinator::kSegmentHeaderBytes;
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace hone::coordinator;
   std::string_view bytes(reinterpret_cast<const char*>(data), size);
   if (const auto base = DecodeSegmentHeader(bytes)) {
     HONE_CHECK(bytes.substr(0, kSegmentHeaderBytes) == EncodeSegmentHeader(*base));

@@ -48,6 +48,7 @@ int Run(const std::string& folder, const std::string& in_path, const std::string
     bytes += texts.back().size();
   }
   std::vector<std::vector<int32_t>> ids;
+  ids.reserve(texts.size());
   const double before = Seconds();
   for (const std::string& text : texts) ids.push_back((*tokenizer)->Encode(text));
   const double after = Seconds();
