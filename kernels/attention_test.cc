@@ -93,6 +93,17 @@ double ForwardTolerance(const Model& model, int64_t tokens) {
   return 4 * kEpsilon * ((model.head_dim + 2) * norms * model.scale() / 4 + static_cast<double>(tokens) + 8);
 }
 
+// As forward, times |dp| <= |do| |v| about 2 E, the sums over queries and heads. On AMX dO, P and dS are rounded to
+// bf16: 2^-9 of each term, of sums whose terms partly cancel.
+double BackwardTolerance(const Model& model, int64_t tokens, IsaPath path, const std::vector<float>& expected) {
+  const int group = model.heads / model.kv_heads;
+  const double fp32 = ForwardTolerance(model, tokens) * 2 * model.head_dim * group;
+  if (path != IsaPath::kAmxBf16 || model.dtype != DType::kBf16) return fp32;
+  double largest = 0;
+  for (const float x : expected) largest = std::max(largest, std::fabs(double{x}));
+  return fp32 + 0x1p-7 * largest;
+}
+
 TEST_P(AttentionTest, MatchesTheReference) {
   const std::vector<int64_t> lengths = {1, 15, 16, 17, 40, 290};
   struct Expected {
@@ -191,14 +202,8 @@ TEST_P(AttentionTest, BackwardMatchesTheReference) {
     reference::AttentionBackward(model.dtype, model.heads, model.kv_heads, model.head_dim, model.scale(),
                                  batch.q.data(), model.q_width(), batch.k.data(), batch.v.data(), model.kv_width(),
                                  d_o.data(), batch.starts, edq.data(), edk.data(), edv.data());
-    // As forward, times |dp| <= |do| |v| about 2 E, the sums over queries and heads.
-    const double fp32 = ForwardTolerance(model, 70) * 2 * model.head_dim * (model.heads / model.kv_heads);
-    // On AMX dO, P and dS are rounded to bf16: 2^-9 of each term, of sums whose terms partly cancel.
-    const bool rounded = GetParam() == IsaPath::kAmxBf16 && model.dtype == DType::kBf16;
     for (const auto& [actual, expected] : {std::pair{&dq, &edq}, std::pair{&dk, &edk}, std::pair{&dv, &edv}}) {
-      double largest = 0;
-      for (float x : *expected) largest = std::max(largest, std::fabs(double{x}));
-      EXPECT_TRUE(Near(*actual, *expected, rounded ? fp32 + 0x1p-7 * largest : fp32, 0, model.head_dim))
+      EXPECT_TRUE(Near(*actual, *expected, BackwardTolerance(model, 70, GetParam(), *expected), 0, model.head_dim))
           << "E " << model.head_dim;
     }
     if (::testing::Test::HasFailure()) return;
@@ -298,12 +303,9 @@ TEST_P(AttentionTest, BackwardOfASharedPrefixIsTheSumOverItsFollowers) {
         AttentionBackward(*Context(threads), model.dtype, model.heads, model.kv_heads, model.head_dim, model.scale(),
                           q.data(), q_width, k.data(), v.data(), kv_width, packed_o.data(), packed_lse.data(),
                           packed_d_o.data(), shared.segments, dq.data(), dk.data(), dv.data());
-        const double fp32 = ForwardTolerance(model, 5 * 103) * 2 * model.head_dim * (model.heads / model.kv_heads);
-        const bool rounded = GetParam() == IsaPath::kAmxBf16 && model.dtype == DType::kBf16;
         const auto check = [&](const std::vector<float>& actual, const std::vector<float>& expected) {
-          double largest = 0;
-          for (float x : expected) largest = std::max(largest, std::fabs(double{x}));
-          EXPECT_TRUE(Near(actual, expected, rounded ? fp32 + 0x1p-7 * largest : fp32, 0, model.head_dim))
+          EXPECT_TRUE(
+              Near(actual, expected, BackwardTolerance(model, 5 * 103, GetParam(), expected), 0, model.head_dim))
               << "E " << model.head_dim << ", prefix " << prefix;
         };
         check(dq, shared.Packed(edq, q_width));
@@ -375,12 +377,8 @@ TEST_P(AttentionTest, MaskedKeysMatchTheReferenceForwardAndBackward) {
     EXPECT_TRUE(SameBits(alone_dq, dq, model.head_dim));
     EXPECT_TRUE(SameBits(alone_dk, dk, model.head_dim));
     EXPECT_TRUE(SameBits(alone_dv, dv, model.head_dim));
-    const double fp32 = ForwardTolerance(model, 530) * 2 * model.head_dim * (model.heads / model.kv_heads);
-    const bool rounded = GetParam() == IsaPath::kAmxBf16 && model.dtype == DType::kBf16;
     for (const auto& [actual, expected] : {std::pair{&dq, &edq}, std::pair{&dk, &edk}, std::pair{&dv, &edv}}) {
-      double largest = 0;
-      for (float x : *expected) largest = std::max(largest, std::fabs(double{x}));
-      EXPECT_TRUE(Near(*actual, *expected, rounded ? fp32 + 0x1p-7 * largest : fp32, 0, model.head_dim))
+      EXPECT_TRUE(Near(*actual, *expected, BackwardTolerance(model, 530, GetParam(), *expected), 0, model.head_dim))
           << "E " << model.head_dim;
     }
     if (::testing::Test::HasFailure()) return;

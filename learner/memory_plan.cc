@@ -38,7 +38,7 @@ Load RlLoad(const v1::RlStage& stage, const ModelConfig& config) {
       stage.max_prompt_tokens() > 0
           ? std::min<int64_t>(positions, int64_t{stage.max_prompt_tokens()} + stage.sampling().max_new_tokens())
           : positions;
-  // A group's prompt is laid once. Where its length is not known, as if it were nothing.
+  // A group's prompt is laid once. Where its length is not known, each sample as long as it may be.
   const int64_t unit = stage.max_prompt_tokens() > 0
                            ? stage.max_prompt_tokens() + int64_t{stage.group_size()} * stage.sampling().max_new_tokens()
                            : int64_t{stage.group_size()} * longest;

@@ -133,7 +133,7 @@ TEST_F(OptimizerTest, NarrowMomentsFindTheSameMinimum) {
     std::vector<float> noise(size_);
     double distance = 0;
     for (int step = 1; step <= 600; ++step) {
-      kernels::NormalDraws(static_cast<uint64_t>(100 + step), static_cast<int64_t>(size_), noise.data());
+      kernels::NormalDraws(uint64_t{100} + static_cast<uint64_t>(step), static_cast<int64_t>(size_), noise.data());
       distance = 0;
       for (size_t i = 0; i < size_; ++i) {
         const double error = double{masters[i]} - target[i];

@@ -15,7 +15,7 @@ namespace {
 
 using testing::ElementsAre;
 
-// docs: shared test 4 of the method's description, with 1 for hidden.
+// Tokens 5 6 7 5 6 with probability 1: the repeated pair is hidden at both places (1), in every layer.
 TEST(RepetitionDropout, HidesAllOccurrencesOfWhatComesBack) {
   const std::vector<int32_t> tokens = {5, 6, 7, 5, 6};
   EXPECT_THAT(RepeatedKeys(tokens, 2, {.probability = 1}, 1), ElementsAre(1, 1, 0, 1, 1, 1, 1, 0, 1, 1));

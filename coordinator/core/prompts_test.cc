@@ -80,7 +80,7 @@ TEST(GroupIdTest, IsTheFirstEightBytesOfTheHashLittleEndian) {
   const std::string hex = Sha256Hex("run\nstage\nprompt\n3\n0");
   uint64_t expected = 0;
   for (int byte = 7; byte >= 0; --byte) {
-    expected = expected << 8 | std::stoul(hex.substr(static_cast<size_t>(2 * byte), 2), nullptr, 16);
+    expected = expected << 8 | std::stoul(hex.substr(size_t{2} * static_cast<size_t>(byte), 2), nullptr, 16);
   }
   EXPECT_EQ(GroupId("run", "stage", "prompt", 3, 0), expected);
   EXPECT_NE(GroupId("run", "stage", "prompt", 3, 1), expected);

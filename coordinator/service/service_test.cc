@@ -414,9 +414,15 @@ class CrashTest : public ServiceTest {
  protected:
   std::unique_ptr<Subprocess> StartProgram(const std::string& listen, const std::string& crash_at) {
     SubprocessOptions options;
-    options.argv = {
-        HONE_BIN_DIR "/hone-coordinator", "--listen",    listen,   "--state", directory_ + "/state", "--address_file",
-        directory_ + "/address",          "--log_level", "warning"};
+    options.argv = {std::string(HONE_BIN_DIR) + "/hone-coordinator",
+                    "--listen",
+                    listen,
+                    "--state",
+                    directory_ + "/state",
+                    "--address_file",
+                    directory_ + "/address",
+                    "--log_level",
+                    "warning"};
     if (!crash_at.empty()) options.env["HONE_CRASH_AT"] = crash_at;
     options.output_path = directory_ + "/coordinator.log";
     const std::string address_file = directory_ + "/address";
