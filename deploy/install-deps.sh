@@ -13,7 +13,7 @@ build=(g++ cmake ninja-build ccache pkg-config
        libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libabsl-dev
        libssl-dev libsqlite3-dev libyaml-cpp-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libgtest-dev libgmock-dev
        python3 curl ca-certificates)
-dev=(clang clang-format clang-tidy llvm python3-venv)
+dev=(clang clang-format clang-tidy jq llvm python3-venv)
 
 want=("${build[@]}")
 check=

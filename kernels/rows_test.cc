@@ -133,8 +133,9 @@ TEST_P(RowsTest, RopeRotatesAndTurnsBack) {
     const int64_t ldx = heads * head_dim + 5;
     std::vector<float> cos_table(max_position * half), sin_table(max_position * half);
     for (int64_t i = 0; i < max_position * half; ++i) {
+      const int64_t position = i / half, frequency = i % half;
       const double angle =
-          static_cast<double>(i / half) * Pow(10000.0, -static_cast<double>(i % half) / static_cast<double>(half));
+          static_cast<double>(position) * Pow(10000.0, -static_cast<double>(frequency) / static_cast<double>(half));
       cos_table[i] = static_cast<float>(Cos(angle));
       sin_table[i] = static_cast<float>(Sin(angle));
     }

@@ -107,7 +107,8 @@ TEST(RopeTest, TablesAreTheSameForEveryThreadCount) {
     ASSERT_EQ(a.cos()[i], b.cos()[i]);
     ASSERT_EQ(a.sin()[i], b.sin()[i]);
     // Correct to fp32 against the C library, which serves as the judge here only.
-    const float angle = static_cast<float>(i / 8) * RopeInverseFrequencies(config)[i % 8];
+    const int position = i / 8;
+    const float angle = static_cast<float>(position) * RopeInverseFrequencies(config)[i % 8];
     ASSERT_NEAR(a.cos()[i], std::cos(static_cast<double>(angle)), 6e-8);
     ASSERT_NEAR(a.sin()[i], std::sin(static_cast<double>(angle)), 6e-8);
   }

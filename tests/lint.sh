@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Format and static checks over the tracked sources; exits non-zero on the first kind of finding.
+# Format and static checks over the tracked sources; exits non-zero when there is a finding. What was clean and has not changed since is
+# not read again (lint_unit.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mapfile -t sources < <(git ls-files '*.cc' '*.h')
@@ -13,11 +14,13 @@ cmake --build build/fuzz --target hone_proto hone_proto_grpc > /dev/null
 tidy() {
   local checks=$1
   shift
-  printf '%s\n' "$@" | xargs -P "$(nproc)" -n 1 clang-tidy -p build/fuzz --quiet --checks="$checks" 2> /dev/null
+  printf '%s\n' "$@" | xargs -P "$(nproc)" -n 1 tests/lint_unit.sh build/fuzz "$checks"
 }
 mapfile -t units < <(git ls-files '*.cc' | grep -v '_test\.cc$')
 mapfile -t tests < <(git ls-files '*_test.cc')
 echo "clang-tidy: ${#units[@]} translation units"
-tidy "" "${units[@]}"
+failed=
+tidy "" "${units[@]}" || failed=1
 echo "clang-tidy: ${#tests[@]} tests, without the path analyzer (GoogleTest's macros keep it busy for minutes) and hints for speed"
-tidy "-clang-analyzer-*,-performance-*" "${tests[@]}"
+tidy "-clang-analyzer-*,-performance-*" "${tests[@]}" || failed=1
+[[ -z $failed ]]

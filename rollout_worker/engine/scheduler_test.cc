@@ -189,7 +189,7 @@ class CacheModel {
     int prompt = 0;
     std::vector<int> left;  // tokens still to sample, by sample
   };
-  Content& Slot(int32_t page, int i) { return slots_[static_cast<size_t>(page * options_.page_tokens + i)]; }
+  Content& Slot(int32_t page, int i) { return slots_[static_cast<size_t>(int64_t{page} * options_.page_tokens + i)]; }
   Content& Slot(const PlannedChunk& chunk, int position) {
     return Slot(chunk.pages[position / options_.page_tokens], position % options_.page_tokens);
   }
