@@ -34,7 +34,7 @@ class MemoryReportTest : public testing::Test {
     zero->set_name("zero");
     zero->set_from("base");
     v1::RlStage* rl = zero->mutable_rl();
-    rl->set_prompts_per_step(8);
+    rl->set_prompts_per_step(4);
     rl->set_group_size(8);
     rl->set_minibatches(2);
     rl->set_max_prompt_tokens(100);
@@ -52,7 +52,7 @@ TEST_F(MemoryReportTest, TheLargestStageOfEachProcessIsPlanned) {
   EXPECT_EQ(plan.unavailable(), "");
   EXPECT_EQ(plan.learner().stage(), "zero");
   EXPECT_EQ(plan.learner().model_path(), "memory-report/model");
-  EXPECT_EQ(plan.micro_batch_tokens(), 32 * 255);
+  EXPECT_EQ(plan.micro_batch_tokens(), 16 * 255);
   EXPECT_EQ(plan.rollout_worker().stage(), "zero");
   EXPECT_EQ(plan.sequence_tokens(), 256);
   EXPECT_EQ(plan.kv_bytes_per_token(), 2 * 4 * 64 * 8 * 4);
@@ -65,7 +65,7 @@ TEST_F(MemoryReportTest, TheLargestStageOfEachProcessIsPlanned) {
   }
   const std::string text = MemoryText(plan);
   EXPECT_THAT(text, HasSubstr("gradients"));
-  EXPECT_THAT(text, HasSubstr("of a micro-batch of 8,160 tokens"));
+  EXPECT_THAT(text, HasSubstr("of a micro-batch of 4,080 tokens"));
   EXPECT_THAT(text, HasSubstr("sequences of 256 tokens at once"));
   EXPECT_THAT(text, HasSubstr("available on this machine now: 64.00 GiB\n"));
   EXPECT_THAT(text, Not(HasSubstr("reference model")));
@@ -82,7 +82,7 @@ TEST_F(MemoryReportTest, WhatDoesNotFitSaysWhatToChange) {
   EXPECT_THAT(text, HasSubstr("numerics.dtype: bf16 saves "));
   EXPECT_THAT(text, HasSubstr("memory.recompute: mlp saves "));
   EXPECT_THAT(text, HasSubstr("memory.recompute: layer saves "));
-  EXPECT_THAT(text, HasSubstr("memory.micro_batch_tokens: 4080 saves "));
+  EXPECT_THAT(text, HasSubstr("memory.micro_batch_tokens: 2040 saves "));
   EXPECT_THAT(text, HasSubstr("optimizer.moments: bf16 in every stage saves "));
   EXPECT_THAT(text, HasSubstr("optimizer.moments: fp8 in every stage saves "));
   EXPECT_THAT(text, HasSubstr("stages.zero.rl.algorithm.kl_coefficient: 0 saves "));

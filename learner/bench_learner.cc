@@ -37,6 +37,7 @@ namespace {
 struct Options {
   std::string model, dtype = "bf16", only, out, recompute = "none", moments = "fp32";
   bool invariant = false;
+  int64_t micro_batch_tokens = 0;
   int threads = 0, sequences = 8, length = 256, prompts = 4, samples = 8, prompt = 128, completion = 64, repeat = 3;
 };
 
@@ -58,8 +59,10 @@ class Bench {
         context_(context),
         vocab_(model.config.vocab_size) {
     if (Wanted("grpo_update")) reference_ = std::make_unique<ReferenceModel>(context_, model, dtype_);
-    PolicyOptions policy = {
-        .dtype = dtype_, .recompute = kRecompute.at(options_.recompute), .micro_batch_invariant = options_.invariant};
+    PolicyOptions policy = {.dtype = dtype_,
+                            .recompute = kRecompute.at(options_.recompute),
+                            .micro_batch_tokens = options_.micro_batch_tokens,
+                            .micro_batch_invariant = options_.invariant};
     policy.optimizer.schedule.peak = 1e-6;
     policy.optimizer.moments = kMoments.at(options_.moments);
     policy_ = std::make_unique<Policy>(context_, std::move(model), policy);
@@ -190,6 +193,7 @@ absl::Status ParseOptions(int argc, char** argv, Options* options) {
   flags.Add("repeat", &options->repeat, "measured runs for each row");
   flags.Add("recompute", &options->recompute, "none, mlp or layer");
   flags.Add("moments", &options->moments, "fp32, bf16 or fp8");
+  flags.Add("micro_batch_tokens", &options->micro_batch_tokens, "0 = as much as 1 GiB of kept activations hold");
   flags.Add("invariant", &options->invariant, "gradients that do not depend on micro-batches");
   flags.Add("out", &options->out, "JSON file for the rows");
   HONE_RETURN_IF_ERROR(flags.Parse(argc, argv));

@@ -103,7 +103,8 @@ LearnerMemory PlanLearnerMemory(const v1::RunSpec& spec, const v1::StageSpec& st
       model::TrainingScratchBytes(config, dtype, plain.rows > kept.rows ? plain : kept, load.longest, threads);
   if (stage.has_rl() && stage.rl().algorithm().kl_coefficient() > 0) {
     // With the KL in the reward it runs over the whole step at once.
-    const bool ahead = stage.rl().algorithm().kl_placement() >= v1::KL_PLACEMENT_SEQUENCE_REWARD;
+    const v1::KlPlacement placement = stage.rl().algorithm().kl_placement();
+    const bool ahead = placement == v1::KL_PLACEMENT_SEQUENCE_REWARD || placement == v1::KL_PLACEMENT_TOKEN_REWARD;
     memory.reference = model::PlanComputeWeights(config, dtype, /*for_training=*/false).total() +
                        model::TrainingModelBytes(config, dtype, {}, ahead ? plain : kept);
   }

@@ -169,7 +169,7 @@ std::vector<MicroBatch> PackMicroBatches(std::span<const TrainingSequence> seque
 }
 
 int64_t MicroBatchTokenBudget(size_t activation_bytes_per_token) {
-  constexpr int64_t kActivationBytes = int64_t{2} << 30;
+  constexpr int64_t kActivationBytes = int64_t{1} << 30;
   const int64_t bytes = std::max<int64_t>(1, static_cast<int64_t>(activation_bytes_per_token));
   return std::clamp<int64_t>(kActivationBytes / bytes, 256, 16384);
 }

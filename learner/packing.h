@@ -48,7 +48,7 @@ inline constexpr int64_t kLeastSharedTokens = 16;
 std::vector<MicroBatch> PackMicroBatches(std::span<const TrainingSequence> sequences, std::span<const int32_t> order,
                                          const MicroBatchRule& rule);
 
-// Tokens of a micro-batch for a model that keeps `activation_bytes_per_token`: 2 GiB of activations, between 256 and
+// Tokens of a micro-batch for a model that keeps `activation_bytes_per_token`: 1 GiB of activations, between 256 and
 // 16384 tokens. A function of the model alone.
 int64_t MicroBatchTokenBudget(size_t activation_bytes_per_token);
 

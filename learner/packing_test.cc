@@ -157,7 +157,7 @@ TEST(Packing, RowsAreSharedOnlyWhereTheRuleSaysSo) {
 }
 
 TEST(Packing, BudgetFollowsTheModel) {
-  EXPECT_EQ(MicroBatchTokenBudget(1 << 20), 2048);
+  EXPECT_EQ(MicroBatchTokenBudget(1 << 20), 1024);
   EXPECT_EQ(MicroBatchTokenBudget(1), 16384);
   EXPECT_EQ(MicroBatchTokenBudget(size_t{1} << 40), 256);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <span>
@@ -15,13 +16,16 @@ namespace {
 
 double SecondsSince(absl::Time start) { return absl::ToDoubleSeconds(absl::Now() - start); }
 
-// What is laid end to end in a micro-batch, put in the rows of its members.
-void Scatter(const MicroBatch& micro, const RlBatch& batch, const std::vector<float>& values, SampleValues* rows) {
-  auto next = values.begin();
+// Calls visit(index in the batch, begin, count) for each member of a micro-batch: its values lie at [begin, begin +
+// count) of what the forward pass gives.
+template <typename Visit>
+void EachMember(const MicroBatch& micro, const RlBatch& batch, const Visit& visit) {
+  size_t begin = 0;
   for (const int32_t member : micro.members) {
-    const auto count = static_cast<ptrdiff_t>(batch.sequences[static_cast<size_t>(member)].targets.size());
-    (*rows)[static_cast<size_t>(member)].assign(next, next + count);
-    next += count;
+    const auto index = static_cast<size_t>(member);
+    const size_t count = batch.sequences[index].targets.size();
+    visit(index, begin, count);
+    begin += count;
   }
 }
 
@@ -132,7 +136,7 @@ struct RlStep::Totals {
   int64_t shared_tokens = 0;  // of these, in rows that another sequence of the group had already
   double train_seconds = 0, forward_seconds = 0;
 
-  void AddEntropies(const std::vector<float>& entropies) {
+  void AddEntropies(std::span<const float> entropies) {
     for (const float value : entropies) entropy += value;
     entropy_tokens += static_cast<int64_t>(entropies.size());
   }
@@ -152,14 +156,18 @@ void RlStep::EstimateAdvantages(const RlBatch& batch, Totals* totals) {
   if (reference_ != nullptr && options_.kl_in_reward()) {
     std::vector<int32_t> all(batch.samples.size());
     std::iota(all.begin(), all.end(), 0);
-    ForwardOnly(policy_->model(), batch, all, &start_logprobs_, totals);
-    ForwardOnly(reference_->model(), batch, all, &reference_logprobs_, totals);
+    std::vector<int32_t> off_policy;
+    std::copy_if(all.begin(), all.end(), std::back_inserter(off_policy),
+                 [&](int32_t i) { return !batch.samples[static_cast<size_t>(i)].on_policy; });
+    StartLogProbs(batch, off_policy, totals);
+    ReferenceLogProbs(batch, all, totals);
     kl.resize(all.size());
     for (size_t i = 0; i < all.size(); ++i) {
-      for (size_t t = 0; t < start_logprobs_[i].size(); ++t) {
-        kl[i].push_back(
-            EstimateKl(options_.objective.kl_estimator, start_logprobs_[i][t], reference_logprobs_[i][t]).value);
-        if (batch.samples[i].in_loss) totals->reward_kl += kl[i].back();
+      const RlSample& sample = batch.samples[i];
+      const std::vector<float>& policy = sample.on_policy ? sample.rollout_logprobs : start_logprobs_[i];
+      for (size_t t = 0; t < policy.size(); ++t) {
+        kl[i].push_back(EstimateKl(options_.objective.kl_estimator, policy[t], reference_logprobs_[i][t]).value);
+        if (sample.in_loss) totals->reward_kl += kl[i].back();
       }
     }
   }
@@ -187,27 +195,45 @@ RlStep::Minibatch RlStep::MakeMinibatch(const RlBatch& batch, int index) const {
   return minibatch;
 }
 
-void RlStep::ForwardOnly(model::TrainingModel& model, const RlBatch& batch, const std::vector<int32_t>& order,
-                         SampleValues* logprobs, Totals* totals) {
+void RlStep::StartLogProbs(const RlBatch& batch, const std::vector<int32_t>& order, Totals* totals) {
   const absl::Time start = absl::Now();
   std::vector<float> values, entropies;
   for (const MicroBatch& micro : PackMicroBatches(batch.sequences, order, policy_->micro_batch_rule())) {
-    model.Forward(micro.packed, options_.temperature, /*keep=*/false, &values, &entropies);
-    Scatter(micro, batch, values, logprobs);
-    if (logprobs == &start_logprobs_) totals->AddEntropies(entropies);
+    policy_->model().Forward(micro.packed, options_.temperature, /*keep=*/false, &values, &entropies);
+    KeepStart(batch, micro, values, entropies, totals);
   }
   totals->forward_seconds += SecondsSince(start);
+}
+
+void RlStep::ReferenceLogProbs(const RlBatch& batch, const std::vector<int32_t>& order, Totals* totals) {
+  const absl::Time start = absl::Now();
+  std::vector<float> values, entropies;
+  for (const MicroBatch& micro : PackMicroBatches(batch.sequences, order, policy_->micro_batch_rule())) {
+    reference_->model().Forward(micro.packed, options_.temperature, /*keep=*/false, &values, &entropies);
+    EachMember(micro, batch, [&](size_t i, size_t begin, size_t count) {
+      const auto first = values.begin() + static_cast<ptrdiff_t>(begin);
+      reference_logprobs_[i].assign(first, first + static_cast<ptrdiff_t>(count));
+    });
+  }
+  totals->forward_seconds += SecondsSince(start);
+}
+
+void RlStep::KeepStart(const RlBatch& batch, const MicroBatch& micro, std::span<const float> logprobs,
+                       std::span<const float> entropies, Totals* totals) {
+  EachMember(micro, batch, [&](size_t i, size_t begin, size_t count) {
+    if (!start_logprobs_[i].empty()) return;
+    const std::span<const float> values = logprobs.subspan(begin, count);
+    start_logprobs_[i].assign(values.begin(), values.end());
+    totals->AddEntropies(entropies.subspan(begin, count));
+  });
 }
 
 void RlStep::LossGradient(const RlBatch& batch, const Minibatch& minibatch, const MicroBatch& micro,
                           std::vector<float>* logprobs, std::vector<float>* entropies, Totals* totals) {
   const bool with_entropy = options_.objective.entropy_coefficient != 0;
   std::vector<float> d_logprob(logprobs->size()), d_entropy(with_entropy ? entropies->size() : 0);
-  size_t begin = 0;
-  for (const int32_t member : micro.members) {
-    const size_t index = static_cast<size_t>(member);
+  EachMember(micro, batch, [&](size_t index, size_t begin, size_t count) {
     const RlSample& sample = batch.samples[index];
-    const size_t count = batch.sequences[index].targets.size();
     const SequenceTokens sequence{
         .logprobs = std::span(*logprobs).subspan(begin, count),
         .old_logprobs = options_.rollout_is_old_policy ? sample.rollout_logprobs : start_logprobs_[index],
@@ -217,23 +243,18 @@ void RlStep::LossGradient(const RlBatch& batch, const Minibatch& minibatch, cons
         .advantages = advantages_[index]};
     SequenceLoss(options_.objective, minibatch.extent, sequence, std::span(d_logprob).subspan(begin, count),
                  with_entropy ? std::span(d_entropy).subspan(begin, count) : std::span<float>(), &totals->loss);
-    begin += count;
-  }
+  });
   *logprobs = std::move(d_logprob);
   *entropies = std::move(d_entropy);
 }
 
-void RlStep::Train(const RlBatch& batch, const Minibatch& minibatch, bool keep_logprobs, int64_t optimizer_step,
-                   Totals* totals) {
+void RlStep::Train(const RlBatch& batch, const Minibatch& minibatch, int64_t optimizer_step, Totals* totals) {
   const absl::Time start = absl::Now();
   policy_->ZeroGradients();
   std::vector<float> values, entropies;
   for (const MicroBatch& micro : PackMicroBatches(batch.sequences, minibatch.trained, policy_->micro_batch_rule())) {
     policy_->model().Forward(micro.packed, options_.temperature, /*keep=*/true, &values, &entropies);
-    if (keep_logprobs) {
-      Scatter(micro, batch, values, &start_logprobs_);
-      totals->AddEntropies(entropies);
-    }
+    KeepStart(batch, micro, values, entropies, totals);
     LossGradient(batch, minibatch, micro, &values, &entropies, totals);
     policy_->model().Backward(values, entropies, policy_->gradients());
     totals->fed_tokens += micro.fed_tokens;
@@ -255,24 +276,21 @@ std::map<std::string, double> RlStep::Run(const RlBatch& batch, int64_t first_op
   reference_logprobs_.assign(batch.samples.size(), {});
   Totals totals;
   EstimateAdvantages(batch, &totals);
-  const bool known = reference_ != nullptr && options_.kl_in_reward();  // all log-probs, by EstimateAdvantages
   std::vector<Minibatch> minibatches;
   std::vector<int32_t> ahead;  // log-probs to be had before the first update
   for (int m = 0; m < options_.minibatches; ++m) {
     minibatches.push_back(MakeMinibatch(batch, m));
     const Minibatch& minibatch = minibatches.back();
     totals.loss_tokens += minibatch.extent.tokens;
-    if (known) continue;
     if (m > 0) ahead.insert(ahead.end(), minibatch.trained.begin(), minibatch.trained.end());
     ahead.insert(ahead.end(), minibatch.others.begin(), minibatch.others.end());
-    if (reference_ != nullptr) {
-      ForwardOnly(reference_->model(), batch, minibatch.trained, &reference_logprobs_, &totals);
-    }
+    if (reference_ != nullptr && !options_.kl_in_reward()) ReferenceLogProbs(batch, minibatch.trained, &totals);
   }
-  ForwardOnly(policy_->model(), batch, ahead, &start_logprobs_, &totals);
+  std::erase_if(ahead, [&](int32_t i) { return !start_logprobs_[static_cast<size_t>(i)].empty(); });
+  StartLogProbs(batch, ahead, &totals);
   for (size_t m = 0; m < minibatches.size(); ++m) {
     if (minibatches[m].trained.empty()) continue;
-    Train(batch, minibatches[m], m == 0 && !known, first_optimizer_step + static_cast<int64_t>(m), &totals);
+    Train(batch, minibatches[m], first_optimizer_step + static_cast<int64_t>(m), &totals);
   }
   return Metrics(batch, totals);
 }

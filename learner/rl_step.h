@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,9 +38,10 @@ std::vector<std::vector<double>> AdvantagesOf(const RlBatch& batch, const RlOpti
 //
 // The batch's groups are split in order into minibatches. Log-probs of the weights at the step's start (at the
 // rollout's temperature) come, for the first minibatch, from its training forward pass itself, for the others from a
-// forward pass before the first update; where the KL is in the reward, and so in the advantages, all are had ahead.
-// Either way every sampled token of the batch gets its log-prob at the rollout's weights, and on-policy ones are
-// compared with rollout_logprobs bit for bit.
+// forward pass before the first update. So every sampled token of the batch gets its log-prob at the rollout's weights,
+// and on-policy ones are compared with rollout_logprobs bit for bit. A KL in the reward, and so in the advantages, is
+// needed before: on-policy samples take the rollout's log-probs for it, which are those that the forward pass will
+// give; the others a forward pass ahead.
 //
 // Sequences whose loss has no gradient (advantages 0 without KL or entropy term, or out of the loss) run forward only.
 // A minibatch with none that has one makes no update: neither weights nor moments move.
@@ -54,13 +56,16 @@ class RlStep {
   struct Totals;
   struct Minibatch;
   Minibatch MakeMinibatch(const RlBatch& batch, int index) const;
-  // Fills advantages_; where the KL is in the reward, after forward passes that leave all log-probs known.
+  // Fills advantages_; where the KL is in the reward, after forward passes of the reference, and of the policy for what
+  // is not on-policy.
   void EstimateAdvantages(const RlBatch& batch, Totals* totals);
-  void ForwardOnly(model::TrainingModel& model, const RlBatch& batch, const std::vector<int32_t>& order,
-                   SampleValues* logprobs, Totals* totals);
-  // `keep_logprobs`: the forward pass gives the log-probs of the step's start, which are not known yet.
-  void Train(const RlBatch& batch, const Minibatch& minibatch, bool keep_logprobs, int64_t optimizer_step,
-             Totals* totals);
+  // Forward passes alone, over the sequences of `order`.
+  void StartLogProbs(const RlBatch& batch, const std::vector<int32_t>& order, Totals* totals);
+  void ReferenceLogProbs(const RlBatch& batch, const std::vector<int32_t>& order, Totals* totals);
+  // What a forward pass of the policy gave: log-probs of the step's start for the members that have none yet.
+  void KeepStart(const RlBatch& batch, const MicroBatch& micro, std::span<const float> logprobs,
+                 std::span<const float> entropies, Totals* totals);
+  void Train(const RlBatch& batch, const Minibatch& minibatch, int64_t optimizer_step, Totals* totals);
   // Replaces a micro-batch's log-probs and entropies by the loss's derivatives with respect to them; entropies are
   // emptied where the loss has none.
   void LossGradient(const RlBatch& batch, const Minibatch& minibatch, const MicroBatch& micro,

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <map>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "hone/v1/trajectory.pb.h"
 #include "learner/testing/fake_rollout.h"
@@ -13,6 +16,8 @@
 
 namespace hone::learner {
 namespace {
+
+using MetricMap = std::map<std::string, double>;
 
 model::FlatTensor Copy(const model::FlatTensor& tensor) {
   model::FlatTensor copy(tensor.size());
@@ -281,6 +286,41 @@ TEST_F(RlStepTest, EveryAlgorithmTrainsAndComparesEveryToken) {
     EXPECT_EQ(corrected.at("rollout_corr/weight_min"), 1) << "on policy the weights are 1";
     EXPECT_EQ(corrected.at("rollout_corr/effective_sample_size"), 1);
     EXPECT_EQ(corrected.at("actor/grad_norm"), grpo.at("actor/grad_norm"));
+  }
+}
+
+// A KL in the reward takes the rollout's log-probs of on-policy samples for those of the step's start, without a
+// forward pass of its own: where their bits are equal, that leaves no trace.
+TEST_F(RlStepTest, RewardKlOfOnPolicySamplesIsThatOfAForwardPass) {
+  options_.objective = {.kl_coefficient = 0.05, .kl_placement = KlPlacement::kTokenReward};
+  ReferenceModel reference(*kernels_, LoadedModel{config_, model::RandomParameters(config_, 2), {}},
+                           kernels::DType::kF32);
+  const std::vector<v1::Group> groups = Rollout(start_, kernels::DType::kF32);
+  for (const int minibatches : {1, 2}) {
+    options_.minibatches = minibatches;
+    std::string hash;
+    MetricMap first;
+    for (const size_t off_policy : {0, 3, 6}) {  // groups whose samples say that other weights drew them
+      std::vector<v1::Group> marked = groups;
+      for (size_t g = 0; g < off_policy; ++g) {
+        for (v1::Trajectory& trajectory : *marked[g].mutable_trajectories())
+          trajectory.mutable_segments(0)->set_version(2);
+      }
+      const auto policy = MakePolicy(*kernels_, start_, kernels::DType::kF32, 1e-2);
+      RlStep step(policy.get(), &reference, options_);
+      const MetricMap metrics = step.Run(Batch(marked), 1);
+      if (hash.empty()) {
+        hash = model::RootHash(config_, policy->masters());
+        first = metrics;
+      }
+      EXPECT_EQ(model::RootHash(config_, policy->masters()), hash) << off_policy << " groups off-policy";
+      EXPECT_EQ(metrics.at("actor/reward_kl_penalty"), first.at("actor/reward_kl_penalty"));
+      EXPECT_NEAR(metrics.at("actor/entropy"), first.at("actor/entropy"), 1e-9) << "each token counts once";
+      EXPECT_EQ(metrics.at("rollout/logprob_diff_max"), 0);
+      EXPECT_EQ(metrics.contains("off_policy/ratio_mean"), off_policy > 0);
+    }
+    EXPECT_NE(first.at("actor/reward_kl_penalty"), 0);
+    EXPECT_NE(hash, model::RootHash(config_, start_));
   }
 }
 

@@ -43,10 +43,11 @@ void LogProb(const KernelContext& ctx, const float* logits, int64_t ld, int64_t 
   const cpu::KernelTable& table = cpu::TableOf(ctx);
   const float inverse_temperature = 1.0f / temperature;
   const int64_t tiles = cpu::CeilDiv(vocab, kVocabTile);
+  const int64_t distinct = ld == 0 ? 1 : rows;
   auto* partials =
-      reinterpret_cast<Partial*>(cpu::Scratch(cpu::ScratchUse::kPartials, static_cast<size_t>(rows * tiles * 3)));
+      reinterpret_cast<Partial*>(cpu::Scratch(cpu::ScratchUse::kPartials, static_cast<size_t>(distinct * tiles * 3)));
   ctx.pool().ParallelFor(
-      rows * tiles, cpu::GrainFor(4 * std::min<int64_t>(vocab, kVocabTile)), [&](int64_t begin, int64_t end) {
+      distinct * tiles, cpu::GrainFor(4 * std::min<int64_t>(vocab, kVocabTile)), [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           const int64_t first = i % tiles * kVocabTile;
           Partial& p = partials[i];
@@ -56,7 +57,7 @@ void LogProb(const KernelContext& ctx, const float* logits, int64_t ld, int64_t 
       });
   ctx.pool().ParallelFor(rows, cpu::GrainFor(64 * tiles), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      const Merged m = Merge(partials + r * tiles, tiles);
+      const Merged m = Merge(partials + (ld == 0 ? 0 : r * tiles), tiles);
       if (logprob != nullptr) {
         const int32_t target = targets[r];
         HONE_CHECK(target < vocab) << "target " << target << " of row " << r << " beyond the vocabulary of " << vocab;
