@@ -4,13 +4,8 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <netdb.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -19,63 +14,10 @@
 #include "base/files.h"
 #include "base/logging.h"
 #include "rpc/channel.h"
+#include "rpc/listen_address.h"
 
 namespace hone {
 namespace {
-
-struct HostPort {
-  std::string host;  // without brackets
-  std::string port;
-  bool bracketed = false;
-};
-
-absl::StatusOr<HostPort> ParseListen(const std::string& listen) {
-  const auto bad = [&] {
-    return absl::InvalidArgumentError(absl::StrCat("listen address: expected host:port, got '", listen, "'"));
-  };
-  const size_t colon = listen.rfind(':');
-  if (colon == std::string::npos || colon == 0 || colon + 1 == listen.size()) return bad();
-  HostPort parsed{listen.substr(0, colon), listen.substr(colon + 1)};
-  if (parsed.port.size() > 5 || parsed.port.find_first_not_of("0123456789") != std::string::npos) return bad();
-  if (std::stoi(parsed.port) > 65535) return bad();
-  if (parsed.host.front() == '[' && parsed.host.back() == ']') {
-    parsed.bracketed = true;
-    parsed.host = parsed.host.substr(1, parsed.host.size() - 2);
-  }
-  if (parsed.host.empty() || (!parsed.bracketed && parsed.host.find(':') != std::string::npos)) return bad();
-  return parsed;
-}
-
-// gRPC says only that it could not listen; binding once more ourselves tells why.
-std::string WhyNotBound(const HostPort& target) {
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  if (const int rc = getaddrinfo(target.host.c_str(), target.port.c_str(), &hints, &found); rc != 0) {
-    return gai_strerror(rc);
-  }
-  std::string why = "the server could not be started";
-  for (const addrinfo* a = found; a != nullptr; a = a->ai_next) {
-    const int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-    if (fd < 0) continue;
-    const int one = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, 1) != 0) why = std::strerror(errno);
-    close(fd);
-  }
-  freeaddrinfo(found);
-  return why;
-}
-
-std::string ReachableHost(const HostPort& target) {
-  if (target.host != "0.0.0.0" && target.host != "::") {
-    return target.bracketed ? absl::StrCat("[", target.host, "]") : target.host;
-  }
-  char name[256] = {};
-  if (gethostname(name, sizeof(name) - 1) != 0 || name[0] == '\0') return "localhost";
-  return name;
-}
 
 // gRPC's own messages are for debugging; what a user must know comes back as a Status.
 void LogFromGrpc(gpr_log_func_args* args) {
@@ -100,7 +42,7 @@ RpcServer::~RpcServer() { Shutdown(absl::ZeroDuration()); }
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const Options& options,
                                                             const std::vector<grpc::Service*>& services) {
-  HONE_ASSIGN_OR_RETURN(const HostPort target, ParseListen(options.listen));
+  HONE_ASSIGN_OR_RETURN(const ListenAddress target, ParseListenAddress(options.listen));
   SetUpGrpcOnce();
   grpc::ServerBuilder builder;
   int port = 0;
