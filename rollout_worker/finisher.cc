@@ -199,7 +199,7 @@ void Finisher::WarnOnce(const v1::Group& group, const std::string& what) {
 }
 
 void Finisher::MakeTrajectories(GeneratedGroup* generated) {
-  const bool opened = OpensThinking(generated->group.prompt_text());
+  const bool opened = engine::OpensThinking(generated->group.prompt_text());
   for (size_t i = 0; i < generated->result.samples.size(); ++i) {
     *generated->group.add_trajectories() =
         MakeTrajectory(generated->result.samples[i], static_cast<int>(i), opened, *generated->text->tokenizer,

@@ -32,16 +32,14 @@ const char* NameOf(engine::FinishReason reason) {
   return "length";
 }
 
-absl::StatusOr<std::vector<int32_t>> EncodePrompt(const ModelText& text, const GenerateRequest& request,
-                                                  const std::string& prompt) {
+absl::StatusOr<model::FramedPrompt> EncodePrompt(const ModelText& text, const GenerateRequest& request,
+                                                 const std::string& prompt) {
   if (request.frame == model::PromptFrame::kChat && !text.chat_template.has_value()) return text.chat_template_status;
-  HONE_ASSIGN_OR_RETURN(model::FramedPrompt framed,
-                        model::FramePrompt(*text.tokenizer, prompt,
-                                           {.frame = request.frame,
-                                            .suffix = request.prompt_suffix,
-                                            .system_prompt = request.system_prompt,
-                                            .chat = text.chat_template.has_value() ? &*text.chat_template : nullptr}));
-  return std::move(framed.tokens);
+  return model::FramePrompt(*text.tokenizer, prompt,
+                            {.frame = request.frame,
+                             .suffix = request.prompt_suffix,
+                             .system_prompt = request.system_prompt,
+                             .chat = text.chat_template.has_value() ? &*text.chat_template : nullptr});
 }
 
 GeneratedCompletion Describe(const engine::SampledCompletion& sample, int prompt_index, int sample_index,
@@ -81,6 +79,7 @@ absl::StatusOr<std::unique_ptr<LocalModel>> LocalModel::Open(const Options& opti
   HONE_ASSIGN_OR_RETURN(const model::FlatTensor masters,
                         model::LoadParameters(model->text_->config, options.directory));
   model->weights_->LoadAll(masters);
+  if (options.hashes_weights) model->root_hash_ = model::RootHash(model->text_->config, masters);
   HONE_ASSIGN_OR_RETURN(model->engine_, engine::Engine::Create(*model->ctx_, *model->weights_,
                                                                model->text_->tokenizer.get(), options.engine));
   return model;
@@ -95,13 +94,14 @@ absl::StatusOr<GenerateReport> Generate(LocalModel* model, const GenerateRequest
   };
   for (size_t i = 0; i < request.prompts.size(); ++i) {
     engine::GroupRequest group = request.settings;
-    absl::StatusOr<std::vector<int32_t>> prompt = EncodePrompt(model->text(), request, request.prompts[i]);
+    absl::StatusOr<model::FramedPrompt> prompt = EncodePrompt(model->text(), request, request.prompts[i]);
     absl::Status status = prompt.status();
     if (prompt.ok()) {
       group.stream = i;
       group.key = kernels::StreamKey(request.seed, "generate");
       group.samples = request.samples;
-      group.prompt = *std::move(prompt);
+      group.prompt_opens_thinking = engine::OpensThinking(prompt->text, group.thinking.begin);
+      group.prompt = std::move(prompt->tokens);
       report.prompt_tokens += static_cast<int64_t>(group.prompt.size());
       const auto handle = model->engine().SubmitGroup(std::move(group));
       status = handle.status();

@@ -27,6 +27,7 @@ class LocalModel {
     int threads = 0;  // 0 = one per core
     // Open answers why there is none where the folder has no chat template, before the weights are read.
     bool needs_chat_template = false;
+    bool hashes_weights = false;  // root_hash() is known
     engine::Engine::Options engine;
   };
   // NOT_FOUND, INVALID_ARGUMENT: a file of the folder is missing or ill-formed (named).
@@ -34,6 +35,8 @@ class LocalModel {
 
   engine::Engine& engine() { return *engine_; }
   const ModelText& text() const { return *text_; }
+  // model::RootHash of the weights; "" where it was not asked for.
+  const std::string& root_hash() const { return root_hash_; }
   std::string numerics_key() const { return ctx_->NumericsKey(weights_->dtype()); }
 
  private:
@@ -42,6 +45,7 @@ class LocalModel {
   std::shared_ptr<const ModelText> text_;
   std::unique_ptr<model::ComputeWeights> weights_;
   std::unique_ptr<engine::Engine> engine_;  // after what it refers to
+  std::string root_hash_;
 };
 
 struct GenerateRequest {

@@ -42,6 +42,46 @@ v1::FinishReason ReasonOf(engine::FinishReason reason) {
   return v1::FINISH_REASON_LENGTH;
 }
 
+engine::LogitControls LogitControlsOf(const v1::SamplingSpec& sampling) {
+  engine::LogitControls controls;
+  for (const v1::LogitBias& entry : sampling.logit_bias()) {
+    controls.bias.emplace_back(entry.token_id(), static_cast<float>(entry.bias()));
+  }
+  if (sampling.has_repetition_penalty())
+    controls.repetition_penalty = static_cast<float>(sampling.repetition_penalty());
+  controls.presence_penalty = static_cast<float>(sampling.presence_penalty());
+  controls.frequency_penalty = static_cast<float>(sampling.frequency_penalty());
+  return controls;
+}
+
+engine::ThinkingControls ThinkingControlsOf(const v1::ThinkingSpec& spec) {
+  engine::ThinkingControls controls;
+  controls.max_tokens = spec.max_tokens();
+  controls.ignore_ends = spec.ignore_ends();
+  controls.switch_penalty = static_cast<float>(spec.switch_penalty());
+  if (spec.has_wait_text()) controls.wait_text = spec.wait_text();
+  if (spec.has_answer_cue()) controls.answer_cue = spec.answer_cue();
+  if (spec.has_begin()) controls.begin = spec.begin();
+  if (spec.has_end()) controls.end = spec.end();
+  if (spec.has_switch_window()) controls.switch_window = spec.switch_window();
+  if (spec.switch_words_size() > 0) controls.switch_words = {spec.switch_words().begin(), spec.switch_words().end()};
+  return controls;
+}
+
+// Runs of sampled and forced tokens.
+void AddSources(const engine::SampledCompletion& completion, v1::Trajectory* trajectory) {
+  v1::SourceRun* run = nullptr;
+  for (size_t i = 0; i < completion.tokens.size(); ++i) {
+    const bool forced = !completion.forced.empty() && completion.forced[i] != 0;
+    const v1::TokenSource source = forced ? v1::TOKEN_SOURCE_FORCED : v1::TOKEN_SOURCE_SAMPLED;
+    if (run == nullptr || run->source() != source) {
+      run = trajectory->add_sources();
+      run->set_source(source);
+    }
+    run->set_count(run->count() + 1);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<model::FramedPrompt> PreparePrompt(const v1::GroupTask& task, const v1::TaskContext& context,
@@ -70,9 +110,22 @@ absl::StatusOr<model::FramedPrompt> PreparePrompt(const v1::GroupTask& task, con
       ", max_new_tokens ", MaxNewTokens(context.sampling()), ", max_prompt_tokens ", context.max_prompt_tokens(), ")"));
 }
 
-engine::GroupRequest MakeGroupRequest(const v1::SamplingSpec& sampling, std::vector<int32_t> prompt) {
+model::FramedPrompt FramedPromptOf(const v1::GenerateRequest& request, const model::Tokenizer& tokenizer) {
+  if (request.has_prompt()) return {request.prompt(), model::EncodeFromStart(tokenizer, request.prompt())};
+  std::vector<int32_t> tokens(request.tokens().tokens().begin(), request.tokens().tokens().end());
+  return {tokenizer.Decode(tokens), tokens};
+}
+
+void SetPolicyVersion(const WeightVersion& from, v1::PolicyVersion* to) {
+  to->set_number(from.number);
+  to->set_parent(from.parent);
+  to->set_learner_epoch(from.learner_epoch);
+  to->set_root_hash(from.root_hash);
+}
+
+engine::GroupRequest MakeGroupRequest(const v1::SamplingSpec& sampling, model::FramedPrompt prompt) {
   engine::GroupRequest request;
-  request.prompt = std::move(prompt);
+  request.prompt = std::move(prompt.tokens);
   request.sampling.temperature = sampling.has_temperature() ? static_cast<float>(sampling.temperature()) : 1.0f;
   request.sampling.top_k = sampling.top_k();
   request.sampling.top_p = sampling.has_top_p() ? static_cast<float>(sampling.top_p()) : 1.0f;
@@ -81,6 +134,9 @@ engine::GroupRequest MakeGroupRequest(const v1::SamplingSpec& sampling, std::vec
   request.min_new_tokens = sampling.min_new_tokens();
   request.stop_token_ids.assign(sampling.stop_token_ids().begin(), sampling.stop_token_ids().end());
   request.stop_strings.assign(sampling.stop().begin(), sampling.stop().end());
+  request.logits = LogitControlsOf(sampling);
+  request.thinking = ThinkingControlsOf(sampling.thinking());
+  request.prompt_opens_thinking = engine::OpensThinking(prompt.text, request.thinking.begin);
   return request;
 }
 
@@ -92,9 +148,7 @@ v1::Trajectory MakeTrajectory(const engine::SampledCompletion& completion, int s
   trajectory.set_sample_index(sample_index);
   trajectory.mutable_tokens()->Add(completion.tokens.begin(), completion.tokens.end());
   trajectory.mutable_rollout_logprobs()->Add(completion.logprobs.begin(), completion.logprobs.end());
-  v1::SourceRun* source = trajectory.add_sources();
-  source->set_source(v1::TOKEN_SOURCE_SAMPLED);
-  source->set_count(count);
+  AddSources(completion, &trajectory);
   v1::VersionSegment* segment = trajectory.add_segments();
   segment->set_version(version.number);
   segment->set_root_hash(version.root_hash);
@@ -150,12 +204,6 @@ int ThinkingTokens(std::span<const int32_t> tokens, bool opened, const model::To
   const size_t end = std::min(bytes.find(kThinkClose, begin), bytes.size());
   return static_cast<int>(std::count_if(starts.begin(), starts.end(),
                                         [begin, end](size_t start) { return start >= begin && start < end; }));
-}
-
-bool OpensThinking(const std::string& prompt_text) {
-  const size_t end = prompt_text.find_last_not_of(" \t\r\n");
-  if (end == std::string::npos || end + 1 < kThinkOpen.size()) return false;
-  return prompt_text.compare(end + 1 - kThinkOpen.size(), kThinkOpen.size(), kThinkOpen) == 0;
 }
 
 }  // namespace hone

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "hone/v1/rollout.pb.h"
 #include "hone/v1/trajectory.pb.h"
 #include "model/tokenizer/prompt_frame.h"
 #include "rollout_worker/engine/engine.h"
@@ -19,8 +20,12 @@ namespace hone {
 absl::StatusOr<model::FramedPrompt> PreparePrompt(const v1::GroupTask& task, const v1::TaskContext& context,
                                                   const ModelText& text);
 
-// The engine's request for a prepared task.
-engine::GroupRequest MakeGroupRequest(const v1::SamplingSpec& sampling, std::vector<int32_t> prompt);
+// The prompt of a call to RolloutService.
+model::FramedPrompt FramedPromptOf(const v1::GenerateRequest& request, const model::Tokenizer& tokenizer);
+void SetPolicyVersion(const WeightVersion& from, v1::PolicyVersion* to);
+
+// The engine's request for a prepared prompt.
+engine::GroupRequest MakeGroupRequest(const v1::SamplingSpec& sampling, model::FramedPrompt prompt);
 
 // The record of a completion. `opened` is true where the prompt's text ends inside a think block.
 v1::Trajectory MakeTrajectory(const engine::SampledCompletion& completion, int sample_index, bool opened,
@@ -32,8 +37,5 @@ void PlaceSteps(const model::Tokenizer& tokenizer, v1::Trajectory* trajectory);
 
 // Tokens inside the first think block, the tags not counted: up to </think>, or to the end where it is never closed.
 int ThinkingTokens(std::span<const int32_t> tokens, bool opened, const model::Tokenizer& tokenizer);
-
-// True where a prompt's text opens a think block as its last words.
-bool OpensThinking(const std::string& prompt_text);
 
 }  // namespace hone

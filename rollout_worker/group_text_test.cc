@@ -101,8 +101,8 @@ TEST_F(GroupTextTest, ThinkingIsWhatTheFirstBlockHolds) {
   EXPECT_EQ(Thinking("a b </think> <answer> c", true), 2);  // opened by the prompt
   EXPECT_EQ(Thinking("<think> </think>", false), 0);
   EXPECT_EQ(Thinking("", true), 0);
-  EXPECT_TRUE(OpensThinking("Assistant: <think>\n"));
-  EXPECT_FALSE(OpensThinking("<think> a </think> b"));
+  EXPECT_TRUE(engine::OpensThinking("Assistant: <think>\n"));
+  EXPECT_FALSE(engine::OpensThinking("<think> a </think> b"));
 }
 
 TEST_F(GroupTextTest, StepsEndInTheTokenThatHoldsTheirLastByte) {

@@ -8,16 +8,6 @@
 #include "rpc/status.h"
 
 namespace hone {
-namespace {
-
-void SetVersion(const WeightVersion& from, v1::PolicyVersion* to) {
-  to->set_number(from.number);
-  to->set_parent(from.parent);
-  to->set_learner_epoch(from.learner_epoch);
-  to->set_root_hash(from.root_hash);
-}
-
-}  // namespace
 
 class RolloutServer::Service final : public v1::RolloutService::Service {
  public:
@@ -89,13 +79,10 @@ void RolloutServer::Admit(LoadedModel* model) {
 
 absl::Status RolloutServer::StartGenerate(LoadedModel* model, const std::shared_ptr<Call>& call) {
   const v1::GenerateRequest& request = *call->generate;
-  std::vector<int32_t> prompt(request.tokens().tokens().begin(), request.tokens().tokens().end());
-  if (request.has_prompt()) {
-    prompt = model::EncodeFromStart(*model->text()->tokenizer, request.prompt());
-    call->opened = OpensThinking(request.prompt());
-  }
-  call->generated->mutable_prompt_tokens()->Add(prompt.begin(), prompt.end());
+  model::FramedPrompt prompt = FramedPromptOf(request, *model->text()->tokenizer);
+  call->generated->mutable_prompt_tokens()->Add(prompt.tokens.begin(), prompt.tokens.end());
   engine::GroupRequest group = MakeGroupRequest(request.sampling(), std::move(prompt));
+  call->opened = group.prompt_opens_thinking;
   group.samples = request.samples() == 0 ? 1 : request.samples();
   group.key = kernels::StreamKey(request.seed(), "generate");
   HONE_ASSIGN_OR_RETURN(const int64_t handle, model->engine()->SubmitGroup(std::move(group)));
@@ -111,7 +98,7 @@ absl::Status RolloutServer::Score(LoadedModel* model, Call* call) {
                                                {request.tokens().begin(), request.tokens().end()}, temperature));
   call->scored->mutable_logprobs()->Add(scores.logprobs.begin(), scores.logprobs.end());
   call->scored->mutable_entropies()->Add(scores.entropies.begin(), scores.entropies.end());
-  SetVersion(model->version(), call->scored->mutable_version());
+  SetPolicyVersion(model->version(), call->scored->mutable_version());
   return absl::OkStatus();
 }
 
@@ -125,7 +112,7 @@ bool RolloutServer::Deliver(engine::GroupResult* result, const LoadedModel& mode
         MakeTrajectory(result->samples[i], static_cast<int>(i), call->opened, *model.text()->tokenizer, model.version(),
                        numerics_key_(model.dtype()));
   }
-  SetVersion(model.version(), call->generated->mutable_version());
+  SetPolicyVersion(model.version(), call->generated->mutable_version());
   call->done.set_value(absl::OkStatus());
   return true;
 }

@@ -350,7 +350,7 @@ void Worker::Impl::StartTask(LeasedTask leased) {
   const absl::StatusOr<model::FramedPrompt> prompt = PreparePrompt(leased.task, *leased.context, *model.text());
   absl::Status status = prompt.status();
   if (status.ok()) {
-    engine::GroupRequest request = MakeGroupRequest(leased.context->sampling(), prompt->tokens);
+    engine::GroupRequest request = MakeGroupRequest(leased.context->sampling(), *prompt);
     request.stream = leased.task.stream();
     request.key = kernels::StreamKey(leased.context->run_seed(), leased.context->stage().c_str());
     request.samples = std::max(1, leased.context->group_size());

@@ -6,8 +6,10 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "cli/command.h"
 #include "cli/commands/commands.h"
 #include "cli/exit_codes.h"
@@ -23,7 +25,9 @@ struct GenerateFlags {
   bool chat = false;
   int samples = 1, threads = 0, kv_memory_mib = 1024;
   double temperature = 1, top_p = 1, min_p = 0;
+  double repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0, switch_penalty = 0;
   int64_t seed = 0;
+  std::vector<std::string> logit_bias, switch_words;
   engine::GroupRequest settings;
 
   void AddTo(FlagParser* flags) {
@@ -45,6 +49,20 @@ struct GenerateFlags {
     flags->Add("max_new_tokens", &settings.max_new_tokens, "longest completion, in tokens");
     flags->Add("min_new_tokens", &settings.min_new_tokens, "shortest completion, in tokens");
     flags->Add("stop", &settings.stop_strings, "a text that ends a completion; may be repeated");
+    flags->Add("logit_bias", &logit_bias, "TOKEN_ID:NUMBER is added to that token's logit; may be repeated");
+    flags->Add("repetition_penalty", &repetition_penalty, "of tokens in prompt and completion; 1 = off");
+    flags->Add("presence_penalty", &presence_penalty, "of tokens in the completion; 0 = off");
+    flags->Add("frequency_penalty", &frequency_penalty, "of these, for each time; 0 = off");
+    engine::ThinkingControls& thinking = settings.thinking;
+    flags->Add("thinking.max_tokens", &thinking.max_tokens, "longest think block, in tokens; 0 = no limit");
+    flags->Add("thinking.ignore_ends", &thinking.ignore_ends, "ends of thinking that become --thinking.wait_text");
+    flags->Add("thinking.wait_text", &thinking.wait_text, "what thinking goes on with then");
+    flags->Add("thinking.answer_cue", &thinking.answer_cue, "what follows the end that the limit forces");
+    flags->Add("thinking.begin", &thinking.begin, "what begins thinking; '' = the first token");
+    flags->Add("thinking.end", &thinking.end, "what ends it");
+    flags->Add("thinking.switch_penalty", &switch_penalty, "taken from logits that begin a switch word; 0 = off");
+    flags->Add("thinking.switch_window", &thinking.switch_window, "for so many tokens from the last one on");
+    flags->Add("thinking.switch_words", &switch_words, "a switch word (default: alternatively); may be repeated");
     flags->Add("seed", &seed, "equal seeds give equal completions");
     flags->Add("dtype", &dtype, "bf16 or fp32");
     flags->Add("threads", &threads, "compute threads; 0 = one per core");
@@ -67,6 +85,23 @@ absl::StatusOr<model::PromptFrame> FrameOf(const GenerateFlags& flags) {
   if (name == "r1_zero") return model::PromptFrame::kR1Zero;
   if (name.empty() || name == "raw") return model::PromptFrame::kRaw;
   return Refuse("template", "raw, chat or r1_zero", absl::StrCat("'", name, "'"));
+}
+
+absl::StatusOr<engine::LogitControls> LogitControlsOf(const GenerateFlags& flags) {
+  engine::LogitControls controls;
+  controls.repetition_penalty = static_cast<float>(flags.repetition_penalty);
+  controls.presence_penalty = static_cast<float>(flags.presence_penalty);
+  controls.frequency_penalty = static_cast<float>(flags.frequency_penalty);
+  for (const std::string& entry : flags.logit_bias) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(entry, absl::MaxSplits(':', 1));
+    int32_t token = 0;
+    float bias = 0;
+    if (!absl::SimpleAtoi(parts.first, &token) || !absl::SimpleAtof(parts.second, &bias)) {
+      return Refuse("logit_bias", "TOKEN_ID:NUMBER", absl::StrCat("'", entry, "'"));
+    }
+    controls.bias.emplace_back(token, bias);
+  }
+  return controls;
 }
 
 // All that can be told without the model, for loading one may take minutes. INVALID_ARGUMENT names the flag. The
@@ -92,8 +127,11 @@ absl::StatusOr<GenerateRequest> MakeRequest(const GenerateFlags& flags) {
   request.settings.sampling.temperature = static_cast<float>(flags.temperature);
   request.settings.sampling.top_p = static_cast<float>(flags.top_p);
   request.settings.sampling.min_p = static_cast<float>(flags.min_p);
+  HONE_ASSIGN_OR_RETURN(request.settings.logits, LogitControlsOf(flags));
+  request.settings.thinking.switch_penalty = static_cast<float>(flags.switch_penalty);
+  if (!flags.switch_words.empty()) request.settings.thinking.switch_words = flags.switch_words;
   // Its fields are called as the flags are.
-  if (const absl::Status status = engine::Engine::CheckSettings(request.settings); !status.ok()) {
+  if (const absl::Status status = engine::CheckSettings(request.settings); !status.ok()) {
     return absl::InvalidArgumentError(absl::StrCat("--", status.message()));
   }
   return request;

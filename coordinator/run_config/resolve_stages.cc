@@ -9,6 +9,50 @@ namespace {
 
 enum class SamplingUse { kTraining, kEvaluation };
 
+absl::Status ResolveThinking(const std::string& path, v1::ThinkingSpec* thinking) {
+  if (!thinking->has_max_tokens()) thinking->set_max_tokens(0);
+  if (!thinking->has_ignore_ends()) thinking->set_ignore_ends(0);
+  if (!thinking->has_wait_text()) thinking->set_wait_text("Wait");
+  if (!thinking->has_answer_cue()) thinking->set_answer_cue("\nFinal Answer:");
+  if (!thinking->has_begin()) thinking->set_begin("<think>");
+  if (!thinking->has_end()) thinking->set_end("</think>");
+  if (!thinking->has_switch_penalty()) thinking->set_switch_penalty(0);
+  if (!thinking->has_switch_window()) thinking->set_switch_window(600);
+  if (thinking->switch_words().empty()) thinking->add_switch_words("alternatively");
+  HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".max_tokens", thinking->max_tokens(), 0));
+  HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".ignore_ends", thinking->ignore_ends(), 0));
+  HONE_RETURN_IF_ERROR(CheckAtMost(path + ".ignore_ends", thinking->ignore_ends(), 1024));
+  HONE_RETURN_IF_ERROR(CheckText(path + ".wait_text", thinking->wait_text()));
+  HONE_RETURN_IF_ERROR(CheckText(path + ".end", thinking->end()));
+  HONE_RETURN_IF_ERROR(CheckRange(path + ".switch_penalty", thinking->switch_penalty(), {0, 10000}));
+  HONE_RETURN_IF_ERROR(CheckAtLeast(path + ".switch_window", thinking->switch_window(), 0));
+  HONE_RETURN_IF_ERROR(CheckAtMost(path + ".switch_words (entries)", thinking->switch_words_size(), 64));
+  for (int i = 0; i < thinking->switch_words_size(); ++i) {
+    HONE_RETURN_IF_ERROR(CheckText(absl::StrCat(path, ".switch_words[", i, "]"), thinking->switch_words(i)));
+  }
+  return absl::OkStatus();
+}
+
+// Biases and penalties of tokens.
+absl::Status ResolveLogits(const std::string& path, v1::SamplingSpec* sampling) {
+  if (!sampling->has_repetition_penalty()) sampling->set_repetition_penalty(1);
+  if (!sampling->has_presence_penalty()) sampling->set_presence_penalty(0);
+  if (!sampling->has_frequency_penalty()) sampling->set_frequency_penalty(0);
+  HONE_RETURN_IF_ERROR(CheckRange(path + ".repetition_penalty", sampling->repetition_penalty(), {0, 100, true}));
+  HONE_RETURN_IF_ERROR(CheckRange(path + ".presence_penalty", sampling->presence_penalty(), {-100, 100}));
+  HONE_RETURN_IF_ERROR(CheckRange(path + ".frequency_penalty", sampling->frequency_penalty(), {-100, 100}));
+  HONE_RETURN_IF_ERROR(CheckAtMost(path + ".logit_bias (entries)", sampling->logit_bias_size(), 1024));
+  for (int i = 0; i < sampling->logit_bias_size(); ++i) {
+    const v1::LogitBias& entry = sampling->logit_bias(i);
+    const std::string at = absl::StrCat(path, ".logit_bias[", i, "]");
+    if (!entry.has_token_id()) return FieldError(at + ".token_id", "required");
+    if (!entry.has_bias()) return FieldError(at + ".bias", "required");
+    HONE_RETURN_IF_ERROR(CheckAtLeast(at + ".token_id", entry.token_id(), 0));
+    HONE_RETURN_IF_ERROR(CheckRange(at + ".bias", entry.bias(), {-1e30, 1e30}));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ResolveSampling(const std::string& path, SamplingUse use, v1::SamplingSpec* sampling) {
   if (!sampling->has_temperature()) sampling->set_temperature(1);
   if (!sampling->has_top_k()) sampling->set_top_k(0);
@@ -38,7 +82,9 @@ absl::Status ResolveSampling(const std::string& path, SamplingUse use, v1::Sampl
   for (int i = 0; i < sampling->stop_token_ids_size(); ++i) {
     HONE_RETURN_IF_ERROR(CheckAtLeast(absl::StrCat(path, ".stop_token_ids[", i, "]"), sampling->stop_token_ids(i), 0));
   }
-  return absl::OkStatus();
+  HONE_RETURN_IF_ERROR(ResolveLogits(path, sampling));
+  return sampling->has_thinking() ? ResolveThinking(path + ".thinking", sampling->mutable_thinking())
+                                  : absl::OkStatus();
 }
 
 // `steps`: optimizer steps of the stage; 0 where they are not known before the data is.

@@ -99,7 +99,9 @@ stages:
       minibatches: 1
       mode: sync
       overlong: drop
-      sampling: &sampling {temperature: 1, top_k: 0, top_p: 1, min_p: 0, max_new_tokens: 256, min_new_tokens: 0}
+      sampling: &sampling
+        {temperature: 1, top_k: 0, top_p: 1, min_p: 0, max_new_tokens: 256, min_new_tokens: 0, repetition_penalty: 1, presence_penalty: 0,
+         frequency_penalty: 0}
       rewards: &rewards
         - {name: accuracy, weight: 1, accuracy: {match: numeric, extraction: answer_tag}}
         - {name: format, weight: 1, format: {require_finished: true, think_prefilled: false}}
@@ -241,6 +243,18 @@ TEST(Resolve, EachBadFieldIsNamed) {
       {{"stages.zero.rl.sampling.min_new_tokens=257"},
        "min_new_tokens: expected at most max_new_tokens (256), got 257"},
       {{"stages.zero.rl.sampling.stop=[\"\"]"}, "rl.sampling.stop[0]: required"},
+      {{"stages.zero.rl.sampling.repetition_penalty=0"}, "rl.sampling.repetition_penalty: expected a number above 0"},
+      {{"stages.zero.rl.sampling.presence_penalty=101"}, "rl.sampling.presence_penalty: expected"},
+      {{"stages.zero.rl.sampling.frequency_penalty=-101"}, "rl.sampling.frequency_penalty: expected"},
+      {{"stages.zero.rl.sampling.logit_bias=[{bias: 1}]"}, "rl.sampling.logit_bias[0].token_id: required"},
+      {{"stages.zero.rl.sampling.logit_bias=[{token_id: -1, bias: 1}]"}, "logit_bias[0].token_id: expected at least 0"},
+      {{"stages.zero.rl.sampling.thinking.max_tokens=-1"}, "rl.sampling.thinking.max_tokens: expected at least 0"},
+      {{"stages.zero.rl.sampling.thinking.ignore_ends=1025"}, "thinking.ignore_ends: expected at most 1024"},
+      {{"stages.zero.rl.sampling.thinking.end=''"}, "rl.sampling.thinking.end: required"},
+      {{"stages.zero.rl.sampling.thinking.wait_text=''"}, "rl.sampling.thinking.wait_text: required"},
+      {{"stages.zero.rl.sampling.thinking.switch_penalty=-1"}, "thinking.switch_penalty: expected a number"},
+      {{"stages.zero.rl.sampling.thinking.switch_window=-1"}, "thinking.switch_window: expected at least 0"},
+      {{"stages.zero.rl.sampling.thinking.switch_words=['']"}, "thinking.switch_words[0]: required"},
       {{"stages.zero.rl.sampling.stop_token_ids=[-1]"}, "rl.sampling.stop_token_ids[0]: expected at least 0"},
       {{"stages.zero.rl.rewards=[{weight: 1}]"}, "stages[1].rl.rewards[0]: the component's kind is required"},
       {{"stages.zero.rl.rewards=[{length: {}, weight: 0}]"}, "stages[1].rl.rewards: every weight is 0"},

@@ -19,14 +19,17 @@ using model::Chunk;
 using model::KvCache;
 
 constexpr int64_t kLogitsTileFloats = int64_t{4} << 20;  // 16 MiB of logits at once: half of a large L3
-constexpr int kMaxSamples = 1 << 16;
-constexpr int kMaxStopStrings = 64;
 
 struct Sequence {
-  std::vector<int32_t> tokens;  // prompt and completion
-  std::vector<float> logprobs;  // of the completion
+  std::vector<int32_t> tokens;    // prompt and completion
+  std::vector<float> logprobs;    // of the completion
+  std::vector<uint8_t> forced;    // of the completion, where thinking is controlled; else empty
+  std::vector<TokenLogProb> top;  // of the completion, Group::top_logprobs for each token
+  bool finished = false;
   FinishReason finish = FinishReason::kLength;
   std::optional<StopStringFinder> stop_strings;
+  std::optional<LogitEditor> editor;
+  std::optional<ThinkingState> thinking;
 };
 
 struct Group {
@@ -37,6 +40,10 @@ struct Group {
   int max_new_tokens = 0;
   int min_new_tokens = 0;
   std::vector<int32_t> stop_token_ids;
+  std::vector<std::string> stop_strings;
+  int top_logprobs = 0;
+  LogitControls logits;
+  std::optional<ThinkingPlan> thinking;
   std::vector<uint8_t> banned;  // [V] while min_new_tokens is not reached; empty where that is 0
   std::vector<Sequence> sequences;
   int unfinished = 0;
@@ -93,11 +100,15 @@ struct Engine::Impl {
   void GatherWork(const StepPlan& plan);
   void DrawTokens();
   void DrawTile(std::span<const Draw> tile, int64_t first_row);
+  int32_t DrawToken(const Draw& draw, const float* row) const;
   void LogProbs(std::span<const Draw> tile, int64_t first_row);
+  void TopLogProbs(std::span<const Draw> tile, int64_t first_row);
   bool Accept(const Draw& draw, int32_t token, float logprob);
-  std::optional<FinishReason> Ends(const Group& group, Sequence* sequence, int32_t token) const;
+  void AppendToken(const Group& group, Sequence* sequence, int32_t token, float logprob, bool forced);
+  void RemoveTokens(const Group& group, Sequence* sequence, int count);
+  std::optional<FinishReason> EndsWith(const Group& group, int32_t token) const;
   GroupResult TakeResult(int64_t handle);
-  void ScoreRows(int64_t rows, const int32_t* targets, float temperature, TokenScores* scores);
+  void ScoreRows(int64_t rows, const int32_t* targets, float temperature, int top_logprobs, TokenScores* scores);
 
   const kernels::KernelContext& ctx;
   const model::ComputeWeights& weights;
@@ -171,41 +182,24 @@ Engine::Stats Engine::stats() const {
   return stats;
 }
 
-absl::Status Engine::CheckSettings(const GroupRequest& request) {
-  const kernels::SamplingParams& s = request.sampling;
-  if (!(s.temperature >= 0 && s.temperature <= 1e4f)) {
-    return Refuse("temperature", "0 (greedy) to 10000", absl::StrCat(s.temperature));
-  }
-  if (s.top_k < 0) return Refuse("top_k", "0 (off) or more", absl::StrCat(s.top_k));
-  if (!(s.top_p > 0 && s.top_p <= 1)) return Refuse("top_p", "a number in (0, 1]", absl::StrCat(s.top_p));
-  if (!(s.min_p >= 0 && s.min_p <= 1)) return Refuse("min_p", "a number in [0, 1]", absl::StrCat(s.min_p));
-  if (request.samples < 1 || request.samples > kMaxSamples) {
-    return Refuse("samples", absl::StrCat("1 to ", kMaxSamples), absl::StrCat(request.samples));
-  }
-  if (request.max_new_tokens < 1) return Refuse("max_new_tokens", "1 or more", absl::StrCat(request.max_new_tokens));
-  if (request.min_new_tokens < 0 || request.min_new_tokens > request.max_new_tokens) {
-    return Refuse("min_new_tokens", absl::StrCat("0 to max_new_tokens = ", request.max_new_tokens),
-                  absl::StrCat(request.min_new_tokens));
-  }
-  if (request.stop_strings.size() > kMaxStopStrings) {
-    return Refuse("stop", absl::StrCat("at most ", kMaxStopStrings, " strings"),
-                  absl::StrCat(request.stop_strings.size()));
-  }
-  for (const std::string& stop : request.stop_strings) {
-    if (stop.empty()) return Refuse("stop", "strings that are not empty", "an empty one");
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<int64_t> Engine::SubmitGroup(GroupRequest request) {
   const model::ModelConfig& config = this->config();
   HONE_RETURN_IF_ERROR(CheckSettings(request));
   HONE_RETURN_IF_ERROR(CheckPrompt(request.prompt, config));
   HONE_RETURN_IF_ERROR(CheckTokens("stop_token_ids", request.stop_token_ids, config.vocab_size));
-  if (!request.stop_strings.empty() && impl_->tokenizer == nullptr) {
-    return absl::FailedPreconditionError("stop: stop strings need a tokenizer");
+  for (const auto& [token, bias] : request.logits.bias) {
+    HONE_RETURN_IF_ERROR(CheckTokens("logit_bias.token_id", {token}, config.vocab_size));
+  }
+  if (impl_->tokenizer == nullptr && (!request.stop_strings.empty() || request.thinking.any())) {
+    return absl::FailedPreconditionError("stop strings and thinking controls need a tokenizer");
   }
   Group group;
+  if (request.thinking.any()) {
+    HONE_ASSIGN_OR_RETURN(group.thinking, ThinkingPlan::Make(request.thinking, impl_->tokenizer));
+    for (const int32_t token : group.thinking->switch_tokens()) {
+      HONE_RETURN_IF_ERROR(CheckTokens("thinking.switch_words", {token}, config.vocab_size));
+    }
+  }
   group.stream = request.stream;
   group.key = request.key;
   group.prompt_tokens = request.prompt.size();
@@ -224,17 +218,23 @@ absl::StatusOr<int64_t> Engine::SubmitGroup(GroupRequest request) {
     }
   }
   group.stop_token_ids = std::move(request.stop_token_ids);
+  group.stop_strings = std::move(request.stop_strings);
+  group.top_logprobs = std::min(request.top_logprobs, config.vocab_size);
+  group.logits = std::move(request.logits);
   group.unfinished = request.samples;
   group.sequences.resize(static_cast<size_t>(request.samples));
   HONE_ASSIGN_OR_RETURN(const int64_t handle, impl_->scheduler.AddGroup(static_cast<int>(group.prompt_tokens),
                                                                         request.samples, group.max_new_tokens));
-  for (Sequence& sequence : group.sequences) {
-    sequence.tokens.reserve(group.prompt_tokens + static_cast<size_t>(group.max_new_tokens));
+  // Where it stays: its sequences refer to it.
+  Group& placed = impl_->groups.emplace(handle, std::move(group)).first->second;
+  for (Sequence& sequence : placed.sequences) {
+    sequence.tokens.reserve(placed.prompt_tokens + static_cast<size_t>(placed.max_new_tokens));
     sequence.tokens = request.prompt;
-    sequence.logprobs.reserve(static_cast<size_t>(std::min(group.max_new_tokens, 1024)));
-    if (!request.stop_strings.empty()) sequence.stop_strings.emplace(impl_->tokenizer, request.stop_strings);
+    sequence.logprobs.reserve(static_cast<size_t>(std::min(placed.max_new_tokens, 1024)));
+    if (!placed.stop_strings.empty()) sequence.stop_strings.emplace(impl_->tokenizer, placed.stop_strings);
+    if (placed.logits.any()) sequence.editor.emplace(&placed.logits, request.prompt);
+    if (placed.thinking.has_value()) sequence.thinking.emplace(&*placed.thinking, request.prompt_opens_thinking);
   }
-  impl_->groups.emplace(handle, std::move(group));
   return handle;
 }
 
@@ -242,6 +242,20 @@ int64_t Engine::CacheBytesNeeded(int prompt_tokens, int max_new_tokens) const {
   const int new_tokens = std::min(max_new_tokens, config().max_positions - prompt_tokens);
   return impl_->scheduler.PagesNeeded(prompt_tokens, new_tokens) *
          static_cast<int64_t>(KvCache::BytesPerPage(config(), impl_->weights.dtype(), impl_->cache.page_tokens()));
+}
+
+PartialCompletion Engine::Partial(int64_t handle, int sample) const {
+  const Group& group = impl_->groups.at(handle);
+  const Sequence& sequence = group.sequences.at(static_cast<size_t>(sample));
+  const bool open = !sequence.finished && sequence.thinking.has_value();
+  const size_t revocable = open ? static_cast<size_t>(sequence.thinking->Revocable()) : 0;
+  const size_t count = group.CompletionTokens(sequence) - revocable;
+  return {.tokens = std::span(sequence.tokens).subspan(group.prompt_tokens, count),
+          .logprobs = std::span(sequence.logprobs).first(count),
+          .forced = std::span(sequence.forced).first(sequence.forced.empty() ? 0 : count),
+          .top = std::span(sequence.top).first(count * static_cast<size_t>(group.top_logprobs)),
+          .finished = sequence.finished,
+          .finish = sequence.finish};
 }
 
 void Engine::Cancel(int64_t handle) {
@@ -314,20 +328,39 @@ void Engine::Impl::DrawTile(std::span<const Draw> tile, int64_t first_row) {
   ctx.pool().ParallelFor(static_cast<int64_t>(tile.size()), grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Draw& draw = tile[static_cast<size_t>(i)];
-      const Group& group = *draw.group;
-      const size_t position = group.CompletionTokens(group.sequences[static_cast<size_t>(draw.sample)]);
-      const double uniform = kernels::SamplingUniform(group.key, group.stream, static_cast<uint32_t>(draw.sample),
-                                                      static_cast<uint32_t>(position));
-      const bool ban = static_cast<int64_t>(position) < group.min_new_tokens;
-      tokens[static_cast<size_t>(i)] = kernels::Sample(logits.data() + (draw.row - first_row) * vocab, vocab,
-                                                       group.sampling, uniform, ban ? group.banned.data() : nullptr);
+      tokens[static_cast<size_t>(i)] = DrawToken(draw, logits.data() + (draw.row - first_row) * vocab);
     }
   });
   LogProbs(tile, first_row);
+  TopLogProbs(tile, first_row);
   for (size_t i = 0; i < tile.size(); ++i) {
     if (!Accept(tile[i], tokens[i], logprobs[i])) continue;
     if (--tile[i].group->unfinished == 0) finished.push_back(tile[i].handle);
   }
+}
+
+int32_t Engine::Impl::DrawToken(const Draw& draw, const float* row) const {
+  const int64_t vocab = weights.config().vocab_size;
+  const Group& group = *draw.group;
+  const Sequence& sequence = group.sequences[static_cast<size_t>(draw.sample)];
+  const size_t position = group.CompletionTokens(sequence);
+  const double uniform = kernels::SamplingUniform(group.key, group.stream, static_cast<uint32_t>(draw.sample),
+                                                  static_cast<uint32_t>(position));
+  const bool ban = static_cast<int64_t>(position) < group.min_new_tokens;
+  const bool penalizes = sequence.thinking.has_value() && sequence.thinking->PenalizesSwitches();
+  if (sequence.editor.has_value() || penalizes) {
+    // A copy: other samples may draw from the same row, and log-probs are those of the row as it is.
+    thread_local std::vector<float> edited;
+    edited.assign(row, row + vocab);
+    if (sequence.editor.has_value()) sequence.editor->Edit(edited);
+    if (penalizes) {
+      for (const int32_t token : group.thinking->switch_tokens()) {
+        edited[static_cast<size_t>(token)] -= group.thinking->controls().switch_penalty;
+      }
+    }
+    row = edited.data();
+  }
+  return kernels::Sample(row, vocab, group.sampling, uniform, ban ? group.banned.data() : nullptr);
 }
 
 // One call for each run of draws at one temperature whose rows follow each other, or (first tokens of a group) are one
@@ -349,33 +382,86 @@ void Engine::Impl::LogProbs(std::span<const Draw> tile, int64_t first_row) {
   }
 }
 
-// Appends the token; true where it ended the sequence.
+void Engine::Impl::TopLogProbs(std::span<const Draw> tile, int64_t first_row) {
+  const int64_t vocab = weights.config().vocab_size;
+  for (const Draw& draw : tile) {
+    const Group& group = *draw.group;
+    if (group.top_logprobs == 0) continue;
+    std::vector<TokenLogProb>& top = draw.group->sequences[static_cast<size_t>(draw.sample)].top;
+    top.resize(top.size() + static_cast<size_t>(group.top_logprobs));
+    TopTokens(ctx, logits.data() + (draw.row - first_row) * vocab, vocab, group.LogProbTemperature(),
+              std::span(top).last(static_cast<size_t>(group.top_logprobs)));
+  }
+}
+
+// Takes the token into its sequence, and does what the controls make of it; true where the sequence ended.
 bool Engine::Impl::Accept(const Draw& draw, int32_t token, float logprob) {
-  Sequence& sequence = draw.group->sequences[static_cast<size_t>(draw.sample)];
-  sequence.tokens.push_back(token);
-  sequence.logprobs.push_back(logprob);
+  Group& group = *draw.group;
+  Sequence& sequence = group.sequences[static_cast<size_t>(draw.sample)];
   ++stats.sampled_tokens;
-  const std::optional<FinishReason> end = Ends(*draw.group, &sequence, token);
+  AppendToken(group, &sequence, token, logprob, /*forced=*/false);
+  std::optional<FinishReason> end = EndsWith(group, token);
+  if (!end.has_value() && sequence.stop_strings.has_value() && sequence.stop_strings->Push(token) &&
+      static_cast<int64_t>(group.CompletionTokens(sequence)) >= group.min_new_tokens) {
+    end = FinishReason::kStopString;
+  }
+  int removed = 0, added = 1;  // of what the scheduler knows, and beside it
+  if (sequence.thinking.has_value() && end != FinishReason::kStopString) {
+    const ThinkingState::Action action = sequence.thinking->Push(token, end.has_value());
+    if (action.remove > 0) end.reset();
+    RemoveTokens(group, &sequence, action.remove);
+    for (const int32_t forced : action.force) {
+      AppendToken(group, &sequence, forced, 0, /*forced=*/true);
+      if (sequence.stop_strings.has_value()) sequence.stop_strings->Push(forced);
+    }
+    removed = std::max(0, action.remove - 1);
+    added = static_cast<int>(action.force.size()) + (action.remove == 0 ? 1 : 0);
+  }
+  if (!end.has_value() && static_cast<int64_t>(group.CompletionTokens(sequence)) >= group.max_new_tokens) {
+    end = FinishReason::kLength;
+    RemoveTokens(group, &sequence, static_cast<int>(group.CompletionTokens(sequence)) - group.max_new_tokens);
+  }
   if (!end.has_value()) {
-    scheduler.Append(draw.handle, draw.sample);
+    scheduler.Replace(draw.handle, draw.sample, removed, added);
     return false;
   }
+  sequence.finished = true;
   sequence.finish = *end;
   scheduler.Finish(draw.handle, draw.sample);
   return true;
 }
 
-std::optional<FinishReason> Engine::Impl::Ends(const Group& group, Sequence* sequence, int32_t token) const {
+void Engine::Impl::AppendToken(const Group& group, Sequence* sequence, int32_t token, float logprob, bool forced) {
+  sequence->tokens.push_back(token);
+  sequence->logprobs.push_back(logprob);
+  if (group.thinking.has_value()) sequence->forced.push_back(forced ? 1 : 0);
+  sequence->top.resize(sequence->logprobs.size() * static_cast<size_t>(group.top_logprobs));  // none for a forced one
+  if (sequence->editor.has_value()) sequence->editor->Add(token);
+}
+
+// Takes away the newest tokens.
+void Engine::Impl::RemoveTokens(const Group& group, Sequence* sequence, int count) {
+  if (count == 0) return;
+  for (; count > 0; --count) {
+    if (sequence->editor.has_value()) sequence->editor->Remove(sequence->tokens.back());
+    sequence->tokens.pop_back();
+    sequence->logprobs.pop_back();
+    if (!sequence->forced.empty()) sequence->forced.pop_back();
+    sequence->top.resize(sequence->logprobs.size() * static_cast<size_t>(group.top_logprobs));
+  }
+  if (!sequence->stop_strings.has_value()) return;
+  sequence->stop_strings.emplace(tokenizer, group.stop_strings);
+  for (size_t i = group.prompt_tokens; i < sequence->tokens.size(); ++i) {
+    sequence->stop_strings->Push(sequence->tokens[i]);
+  }
+}
+
+std::optional<FinishReason> Engine::Impl::EndsWith(const Group& group, int32_t token) const {
   const auto has = [token](const std::vector<int32_t>& ids) {
     return std::find(ids.begin(), ids.end(), token) != ids.end();
   };
-  const int64_t count = static_cast<int64_t>(group.CompletionTokens(*sequence));
   if (has(weights.config().eos_token_ids)) return FinishReason::kEndOfSequence;
   if (has(group.stop_token_ids)) return FinishReason::kStopToken;
-  if (sequence->stop_strings.has_value() && sequence->stop_strings->Push(token) && count >= group.min_new_tokens) {
-    return FinishReason::kStopString;
-  }
-  if (count >= group.max_new_tokens) return FinishReason::kLength;
   return std::nullopt;
 }
 
@@ -386,8 +472,11 @@ GroupResult Engine::Impl::TakeResult(int64_t handle) {
   for (Sequence& sequence : group.sequences) {
     sequence.tokens.erase(sequence.tokens.begin(),
                           sequence.tokens.begin() + static_cast<std::ptrdiff_t>(group.prompt_tokens));
-    result.samples.push_back(
-        {.tokens = std::move(sequence.tokens), .logprobs = std::move(sequence.logprobs), .finish = sequence.finish});
+    result.samples.push_back({.tokens = std::move(sequence.tokens),
+                              .logprobs = std::move(sequence.logprobs),
+                              .forced = std::move(sequence.forced),
+                              .top = std::move(sequence.top),
+                              .finish = sequence.finish});
   }
   groups.erase(it);
   return result;
@@ -396,7 +485,7 @@ GroupResult Engine::Impl::TakeResult(int64_t handle) {
 // ------------------------------------------------------------------------------------------------ scoring
 
 absl::StatusOr<TokenScores> Engine::Score(const std::vector<int32_t>& prompt, const std::vector<int32_t>& tokens,
-                                          float temperature) {
+                                          float temperature, int top_logprobs) {
   const model::ModelConfig& config = this->config();
   HONE_RETURN_IF_ERROR(CheckPrompt(prompt, config));
   HONE_RETURN_IF_ERROR(CheckTokens("tokens", tokens, config.vocab_size));
@@ -430,13 +519,14 @@ absl::StatusOr<TokenScores> Engine::Score(const std::vector<int32_t>& prompt, co
         .tokens = {all.data() + begin, count}, .position = static_cast<int32_t>(begin), .pages = pages.data()};
     impl_->hidden.Resize(rows.size() * static_cast<size_t>(config.hidden_size));
     impl_->model.Forward({&chunk, 1}, rows, &impl_->cache, impl_->hidden.data());
-    impl_->ScoreRows(static_cast<int64_t>(rows.size()), all.data() + first + 1, temperature, &scores);
+    impl_->ScoreRows(static_cast<int64_t>(rows.size()), all.data() + first + 1, temperature, top_logprobs, &scores);
   }
   scheduler.GiveBack(pages);
   return scores;
 }
 
-void Engine::Impl::ScoreRows(int64_t rows, const int32_t* targets, float temperature, TokenScores* scores) {
+void Engine::Impl::ScoreRows(int64_t rows, const int32_t* targets, float temperature, int top_logprobs,
+                             TokenScores* scores) {
   const int64_t vocab = weights.config().vocab_size;
   const int64_t tile_rows = LogitsTileRows(vocab);
   for (int64_t first = 0; first < rows; first += tile_rows) {
@@ -448,6 +538,11 @@ void Engine::Impl::ScoreRows(int64_t rows, const int32_t* targets, float tempera
     scores->entropies.resize(at + static_cast<size_t>(count));
     kernels::LogProb(ctx, logits.data(), vocab, count, vocab, temperature, targets + first,
                      scores->logprobs.data() + at, scores->entropies.data() + at, nullptr);
+    for (int64_t row = 0; row < count && top_logprobs > 0; ++row) {
+      scores->top.resize(scores->top.size() + static_cast<size_t>(top_logprobs));
+      TopTokens(ctx, logits.data() + row * vocab, vocab, temperature,
+                std::span(scores->top).last(static_cast<size_t>(top_logprobs)));
+    }
   }
 }
 

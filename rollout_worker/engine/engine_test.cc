@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
+#include <numeric>
 #include <random>
+#include <set>
 
 #include "model/model.h"
 #include "model/test_models.h"
-#include "model/tokenizer/tokenizer.h"
+#include "model/tokenizer/test_tokenizers.h"
 
 namespace hone::engine {
 namespace {
@@ -65,6 +68,31 @@ GroupRequest RandomRequest(std::mt19937* random, uint64_t id) {
   return request;
 }
 
+// With penalties, forced tokens and tokens taken away again.
+GroupRequest RandomControlledRequest(std::mt19937* random, uint64_t id) {
+  GroupRequest request = RandomRequest(random, id);
+  const auto draw = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(*random); };
+  request.max_new_tokens = draw(10, 60);
+  request.min_new_tokens = 0;
+  if (draw(0, 1) == 0) request.logits.bias = {{draw(0, kVocab - 1), 1.5f}, {3, -2.0f}};
+  if (draw(0, 1) == 0) request.logits.repetition_penalty = 1.2f;
+  if (draw(0, 1) == 0) request.logits.presence_penalty = 0.4f;
+  if (draw(0, 1) == 0) request.logits.frequency_penalty = 0.3f;
+  request.prompt_opens_thinking = draw(0, 1) == 0;
+  request.thinking.begin = draw(0, 1) == 0 ? "" : "w7";
+  // The end is any word that begins with its digit, or a word and the beginning of the next.
+  request.thinking.end = draw(0, 1) == 0 ? "w2" : "1 w";
+  request.thinking.ignore_ends = draw(0, 3);
+  request.thinking.max_tokens = draw(0, 1) == 0 ? 0 : draw(3, 30);
+  request.thinking.wait_text = "w8 w9";
+  request.thinking.answer_cue = " w10 w11";
+  request.thinking.switch_words = {"w12", "w13"};
+  request.thinking.switch_penalty = draw(0, 1) == 0 ? 0 : 1.0f;
+  request.thinking.switch_window = draw(1, 20);
+  if (draw(0, 2) == 0) request.stop_strings = {"w3" + std::to_string(draw(0, 9)), "9 w9"};
+  return request;
+}
+
 std::map<uint64_t, GroupResult> RunAll(Engine* engine, const std::vector<GroupRequest>& requests) {
   std::map<uint64_t, GroupResult> results;
   for (const GroupRequest& request : requests) {
@@ -82,6 +110,7 @@ void ExpectSame(const GroupResult& a, const GroupResult& b, const std::string& w
   for (size_t i = 0; i < a.samples.size(); ++i) {
     ASSERT_EQ(a.samples[i].tokens, b.samples[i].tokens) << where << ", sample " << i;
     ASSERT_EQ(a.samples[i].logprobs, b.samples[i].logprobs) << where << ", sample " << i;  // bit for bit
+    ASSERT_EQ(a.samples[i].forced, b.samples[i].forced) << where << ", sample " << i;
     ASSERT_EQ(a.samples[i].finish, b.samples[i].finish) << where << ", sample " << i;
   }
 }
@@ -89,7 +118,10 @@ void ExpectSame(const GroupResult& a, const GroupResult& b, const std::string& w
 std::vector<GroupRequest> RandomRequests(uint32_t seed, int count) {
   std::mt19937 random(seed);
   std::vector<GroupRequest> requests;
-  for (int i = 0; i < count; ++i) requests.push_back(RandomRequest(&random, 1000 + static_cast<uint64_t>(i)));
+  for (int i = 0; i < count; ++i) {
+    const uint64_t id = 1000 + static_cast<uint64_t>(i);
+    requests.push_back(i % 3 == 2 ? RandomControlledRequest(&random, id) : RandomRequest(&random, id));
+  }
   return requests;
 }
 
@@ -101,10 +133,11 @@ class EngineTest : public testing::TestWithParam<std::tuple<int, DType>> {
 
 TEST_P(EngineTest, CompanyChunksPagesBudgetAndThreadsLeaveNoTrace) {
   const TinyModel tiny(config(), dtype());
-  const std::vector<GroupRequest> requests = RandomRequests(11, 24);
+  const auto tokenizer = model::NumberedWords(kVocab);
+  const std::vector<GroupRequest> requests = RandomRequests(11, 36);
   std::map<uint64_t, GroupResult> alone;
   for (const GroupRequest& request : requests)
-    alone.merge(RunAll(tiny.MakeEngine({.max_batch_sequences = 8}).get(), {request}));
+    alone.merge(RunAll(tiny.MakeEngine({.max_batch_sequences = 8}, tokenizer.get()).get(), {request}));
   const int64_t page_bytes = static_cast<int64_t>(model::KvCache::BytesPerPage(tiny.config, dtype(), 16));
   const TinyModel two_threads(config(), dtype(), 2);
   const Engine::Options settings[] = {
@@ -115,7 +148,7 @@ TEST_P(EngineTest, CompanyChunksPagesBudgetAndThreadsLeaveNoTrace) {
   };
   int64_t preemptions = 0;
   for (size_t s = 0; s < std::size(settings); ++s) {
-    const auto engine = (s % 2 == 0 ? tiny : two_threads).MakeEngine(settings[s]);
+    const auto engine = (s % 2 == 0 ? tiny : two_threads).MakeEngine(settings[s], tokenizer.get());
     std::vector<GroupRequest> shuffled = requests;
     std::shuffle(shuffled.begin(), shuffled.end(), std::mt19937(static_cast<uint32_t>(s)));
     const auto together = RunAll(engine.get(), shuffled);
@@ -127,12 +160,21 @@ TEST_P(EngineTest, CompanyChunksPagesBudgetAndThreadsLeaveNoTrace) {
     preemptions += engine->stats().preemptions;
   }
   EXPECT_GT(preemptions, 0);
+  int64_t forced = 0;
+  for (const auto& [stream, result] : alone) {
+    for (const SampledCompletion& sample : result.samples) {
+      forced += std::accumulate(sample.forced.begin(), sample.forced.end(), int64_t{0});
+    }
+  }
+  EXPECT_GT(forced, 20);
 }
 
 TEST_P(EngineTest, LogProbsEqualTheLearnersAndScores) {
   const TinyModel tiny(config(), dtype());
-  const std::vector<GroupRequest> requests = RandomRequests(23, 12);
-  const auto engine = tiny.MakeEngine({.page_tokens = 16, .max_batch_sequences = 16, .max_batch_tokens = 40});
+  const auto tokenizer = model::NumberedWords(kVocab);
+  const std::vector<GroupRequest> requests = RandomRequests(23, 18);
+  const auto engine =
+      tiny.MakeEngine({.page_tokens = 16, .max_batch_sequences = 16, .max_batch_tokens = 40}, tokenizer.get());
   const auto results = RunAll(engine.get(), requests);
   model::TrainingModel learner(*tiny.ctx, tiny.weights);
   int64_t compared = 0;
@@ -145,15 +187,20 @@ TEST_P(EngineTest, LogProbsEqualTheLearnersAndScores) {
     for (const SampledCompletion& sample : results.at(request.stream).samples) {
       std::vector<int32_t> all = request.prompt;
       all.insert(all.end(), sample.tokens.begin(), sample.tokens.end());
+      const auto sampled = [&](size_t i) { return sample.forced.empty() || sample.forced[i] == 0; };
       for (size_t i = 0; i < all.size(); ++i) {
         batch.tokens.push_back(all[i]);
-        batch.targets.push_back(i + 1 >= request.prompt.size() && i + 1 < all.size() ? all[i + 1] : -1);
+        const bool target =
+            i + 1 >= request.prompt.size() && i + 1 < all.size() && sampled(i + 1 - request.prompt.size());
+        batch.targets.push_back(target ? all[i + 1] : -1);
       }
       batch.starts.push_back(static_cast<int64_t>(batch.tokens.size()));
-      expected.insert(expected.end(), sample.logprobs.begin(), sample.logprobs.end());
       const auto scores = engine->Score(request.prompt, sample.tokens, temperature);
       ASSERT_TRUE(scores.ok()) << scores.status();
-      EXPECT_EQ(scores->logprobs, sample.logprobs);
+      for (size_t i = 0; i < sample.tokens.size(); ++i) {
+        EXPECT_EQ(sample.logprobs[i], sampled(i) ? scores->logprobs[i] : 0);
+        if (sampled(i)) expected.push_back(sample.logprobs[i]);
+      }
     }
     std::vector<float> logprobs, entropies;
     learner.Forward(batch, temperature, false, &logprobs, &entropies);
@@ -205,17 +252,7 @@ INSTANTIATE_TEST_SUITE_P(Models, EngineTest,
 
 class StopTest : public testing::Test {
  protected:
-  StopTest() : tiny_(Configs()[0], DType::kF32) {
-    std::string vocab;
-    for (int i = 0; i < kVocab; ++i) vocab += (i ? ", \"w" : "\"w") + std::to_string(i) + "\": " + std::to_string(i);
-    auto tokenizer = model::Tokenizer::FromJson(
-        "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": [], \"normalizer\": null, "
-        "\"pre_tokenizer\": {\"type\": \"WhitespaceSplit\"}, \"post_processor\": null, \"decoder\": null, "
-        "\"model\": {\"type\": \"WordLevel\", \"unk_token\": \"w0\", \"vocab\": {" +
-            vocab + "}}}",
-        "");
-    EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
-    tokenizer_ = *std::move(tokenizer);
+  StopTest() : tiny_(Configs()[0], DType::kF32), tokenizer_(model::NumberedWords(kVocab)) {
     request_ = {.stream = 1, .key = 2, .prompt = {5, 6, 7}, .samples = 16, .max_new_tokens = 60};
   }
   GroupResult Run(const GroupRequest& request) {
@@ -312,6 +349,69 @@ TEST_F(StopTest, BadRequestsNameTheField) {
   EXPECT_THAT(message([](GroupRequest* r) { r->sampling.top_k = -1; }), HasSubstr("top_k"));
   EXPECT_THAT(message([](GroupRequest* r) { r->stop_strings = {""}; }), HasSubstr("stop"));
   EXPECT_THAT(message([](GroupRequest* r) { r->stop_strings = {"x"}; }), HasSubstr("tokenizer"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->thinking.max_tokens = 3; }), HasSubstr("tokenizer"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->thinking.max_tokens = -1; }), HasSubstr("thinking.max_tokens"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->thinking.ignore_ends = -1; }), HasSubstr("thinking.ignore_ends"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->thinking.end = ""; }), HasSubstr("thinking.end"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->thinking.switch_penalty = -1; }), HasSubstr("thinking.switch_penalty"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->thinking.switch_words = {""}; }), HasSubstr("thinking.switch_words"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->logits.repetition_penalty = 0; }), HasSubstr("repetition_penalty"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->logits.presence_penalty = 101; }), HasSubstr("presence_penalty"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->logits.frequency_penalty = NAN; }), HasSubstr("frequency_penalty"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->logits.bias = {{kVocab, 1.0f}}; }), HasSubstr("[0, 61), got 61"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->logits.bias = {{1, INFINITY}}; }), HasSubstr("logit_bias.bias"));
+}
+
+TEST_F(StopTest, ForcedTokensStandInTheCompletionAndCountTowardsItsLimit) {
+  request_.sampling.temperature = 1;
+  request_.logits.bias = {{3, -100.0f}};  // no end of sequence
+  request_.thinking = {.max_tokens = 5, .answer_cue = " w50 w51", .begin = "", .end = "w60"};
+  request_.logits.bias.emplace_back(60, -100.0f);
+  const std::vector<int32_t> end = {60, 50, 51};
+  for (const SampledCompletion& sample : Run(request_).samples) {
+    ASSERT_EQ(sample.tokens.size(), 60u);
+    EXPECT_EQ(std::vector<int32_t>(sample.tokens.begin() + 5, sample.tokens.begin() + 8), end);
+    for (size_t i = 0; i < 60; ++i) EXPECT_EQ(sample.forced[i], i >= 5 && i < 8) << i;
+  }
+  request_.max_new_tokens = 7;  // in the middle of what is forced
+  for (const SampledCompletion& sample : Run(request_).samples) {
+    ASSERT_EQ(sample.tokens.size(), 7u);
+    EXPECT_EQ(sample.finish, FinishReason::kLength);
+    EXPECT_EQ(sample.tokens[6], 50);
+  }
+}
+
+// A token that would end the sequence inside of a thought is ignored, and then answered by the end of thinking.
+TEST_F(StopTest, AnEndOfSequenceInsideOfAThoughtEndsTheThoughtAlone) {
+  request_.logits.bias = {{3, 100.0f}};  // nothing else is sampled
+  request_.thinking = {.ignore_ends = 2, .wait_text = "w40", .begin = "", .end = "w60"};
+  for (const SampledCompletion& sample : Run(request_).samples) {
+    EXPECT_EQ(sample.tokens, (std::vector<int32_t>{40, 40, 60, 3}));
+    EXPECT_EQ(sample.forced, (std::vector<uint8_t>{1, 1, 1, 0}));
+    EXPECT_EQ(sample.finish, FinishReason::kEndOfSequence);
+  }
+}
+
+TEST_F(StopTest, PenaltiesChangeWhatIsDrawnButNotLogProbs) {
+  request_.max_new_tokens = 40;
+  const auto repetitions_of_all = [&] {
+    int64_t repetitions = 0;
+    for (const SampledCompletion& sample : Run(request_).samples) {
+      const std::set<int32_t> distinct(sample.tokens.begin(), sample.tokens.end());
+      repetitions += static_cast<int64_t>(sample.tokens.size() - distinct.size());
+    }
+    return repetitions;
+  };
+  request_.logits.bias = {{3, -100.0f}};
+  const int64_t free = repetitions_of_all();
+  request_.logits.frequency_penalty = 100;
+  EXPECT_EQ(repetitions_of_all(), 0);
+  request_.logits.frequency_penalty = 0;
+  request_.logits.presence_penalty = 100;
+  EXPECT_EQ(repetitions_of_all(), 0);
+  request_.logits.presence_penalty = 0;
+  request_.logits.repetition_penalty = 1.5f;
+  EXPECT_LT(repetitions_of_all(), free);
 }
 
 TEST_F(StopTest, CancelledGroupsLeaveNothing) {

@@ -284,10 +284,15 @@ bool Scheduler::StartSequence(int64_t id, Group* group, int32_t sample) {
 
 // ------------------------------------------------------------------------------------------------ events
 
-void Scheduler::Append(int64_t id, int32_t sample) {
+void Scheduler::Replace(int64_t id, int32_t sample, int removed, int added) {
   Group& group = groups_.at(id);
   group.first_sampled = true;
-  ++group.sequences[static_cast<size_t>(sample)].known;
+  Sequence& sequence = group.sequences[static_cast<size_t>(sample)];
+  sequence.known -= removed;
+  HONE_CHECK(removed >= 0 && added >= 1 && sequence.known >= group.prompt_tokens)
+      << "group " << id << " sample " << sample << ": " << removed << " tokens removed, " << added << " added";
+  sequence.computed = std::min(sequence.computed, sequence.known);
+  sequence.known += added;
 }
 
 void Scheduler::Finish(int64_t id, int32_t sample) {

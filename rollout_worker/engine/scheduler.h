@@ -68,11 +68,14 @@ class Scheduler {
   // A new group, named by a rising number. RESOURCE_EXHAUSTED: one of its sequences alone would not fit the cache;
   // INVALID_ARGUMENT: a count that is not positive.
   absl::StatusOr<int64_t> AddGroup(int prompt_tokens, int samples, int max_new_tokens);
-  // What to compute now; empty where there is nothing to do. The caller must do it, then call Append or Finish for
-  // every sequence whose next token was sampled, before it asks again.
+  // What to compute now; empty where there is nothing to do. The caller must do it, then call Append, Replace or Finish
+  // for every sequence whose next token was sampled, before it asks again.
   const StepPlan& Plan();
   // The sequence has one more token, whose key and value are not computed yet.
-  void Append(int64_t group, int32_t sample);
+  void Append(int64_t group, int32_t sample) { Replace(group, sample, 0, 1); }
+  // The sequence has `added` (at least 1) more tokens, in place of its last `removed` ones: of the completion, the
+  // token just sampled not among them.
+  void Replace(int64_t group, int32_t sample, int removed, int added);
   // The sequence's last token was sampled: its pages are free. The group goes with its last sequence.
   void Finish(int64_t group, int32_t sample);
   // Forgets the group, whatever its state.

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <map>
@@ -42,6 +43,14 @@ class Transcript {
       int group, sample;
       char dot;
       while (words >> group >> dot >> sample) last_.insert({group, sample});
+      return "";
+    }
+    if (command == "next") {  // the next token of this sequence comes with others, or instead of others
+      int group, sample;
+      char dot;
+      words >> group >> dot >> sample;
+      const int removed = Number(words), added = Number(words);
+      next_[{group, sample}] = {removed, added};
       return "";
     }
     if (command == "cancel") {
@@ -88,8 +97,13 @@ class Transcript {
       const int begin = chunk.sample == kPromptSample ? 0 : chunk.sample;
       const int end = chunk.sample == kPromptSample ? samples_.at(chunk.group) : chunk.sample + 1;
       for (int sample = begin; sample < end; ++sample) {
-        last_.count({chunk.group, sample}) ? scheduler_->Finish(chunk.group, sample)
-                                           : scheduler_->Append(chunk.group, sample);
+        if (last_.contains({chunk.group, sample})) {
+          scheduler_->Finish(chunk.group, sample);
+        } else if (const auto next = next_.extract({chunk.group, sample}); !next.empty()) {
+          scheduler_->Replace(chunk.group, sample, next.mapped().first, next.mapped().second);
+        } else {
+          scheduler_->Append(chunk.group, sample);
+        }
       }
     }
     return out + State();
@@ -97,6 +111,7 @@ class Transcript {
 
   std::unique_ptr<Scheduler> scheduler_;
   std::set<std::pair<int64_t, int>> last_;
+  std::map<std::pair<int64_t, int>, std::pair<int, int>> next_;
   std::map<int64_t, int> samples_;
 };
 
@@ -130,13 +145,13 @@ TEST_P(TranscriptTest, GivesTheTraceWritten) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TranscriptTest,
-                         testing::Values("shared_prompt", "chunked_prefill", "preemption", "limits"));
+                         testing::Values("shared_prompt", "chunked_prefill", "preemption", "limits", "controls"));
 
 // Plays an engine whose cache remembers, for every slot of every page, which token it holds.
 class CacheModel {
  public:
   CacheModel(const Scheduler::Options& options, uint32_t seed) : options_(options), scheduler_(options), random_(seed) {
-    slots_.resize(static_cast<size_t>(options.page_count) * static_cast<size_t>(options.page_tokens), {-1, -1, -1});
+    slots_.resize(static_cast<size_t>(options.page_count) * static_cast<size_t>(options.page_tokens), {-1, -1, -1, -1});
   }
 
   void Add() {
@@ -148,7 +163,8 @@ class CacheModel {
     }
     Record& record = records_[*group];
     record.prompt = prompt;
-    for (int i = 0; i < samples; ++i) record.left.push_back(Draw(1, fresh));
+    for (int i = 0; i < samples; ++i) record.limits.push_back(static_cast<size_t>(Draw(1, fresh)));
+    record.tokens.resize(record.limits.size());
   }
 
   void Step() {
@@ -184,32 +200,45 @@ class CacheModel {
   size_t unfinished() const { return records_.size(); }
 
  private:
-  using Content = std::array<int64_t, 3>;  // group, sample (-1: prompt), position
+  using Content = std::array<int64_t, 4>;  // group, sample (-1: prompt), position, token
   struct Record {
     int prompt = 0;
-    std::vector<int> left;  // tokens still to sample, by sample
+    std::vector<size_t> limits;                // tokens at the end, by sample
+    std::vector<std::vector<int64_t>> tokens;  // each token ever is another one
   };
   Content& Slot(int32_t page, int i) { return slots_[static_cast<size_t>(int64_t{page} * options_.page_tokens + i)]; }
   Content& Slot(const PlannedChunk& chunk, int position) {
     return Slot(chunk.pages[position / options_.page_tokens], position % options_.page_tokens);
   }
   Content Token(const PlannedChunk& chunk, int position) {
-    return {chunk.group, position < records_.at(chunk.group).prompt ? -1 : chunk.sample, position};
+    const Record& record = records_.at(chunk.group);
+    if (position < record.prompt) return {chunk.group, -1, position, 0};
+    const auto& tokens = record.tokens[static_cast<size_t>(chunk.sample)];
+    return {chunk.group, chunk.sample, position, tokens[static_cast<size_t>(position - record.prompt)]};
   }
   void Sampled(const PlannedChunk& chunk) {
     Record& record = records_.at(chunk.group);
     const size_t begin = chunk.sample == kPromptSample ? 0 : static_cast<size_t>(chunk.sample);
-    const size_t end = chunk.sample == kPromptSample ? record.left.size() : begin + 1;
+    const size_t end = chunk.sample == kPromptSample ? record.limits.size() : begin + 1;
     for (size_t i = begin; i < end; ++i) {
-      if (--record.left[i] > 0) {
-        scheduler_.Append(chunk.group, static_cast<int32_t>(i));
+      std::vector<int64_t>& tokens = record.tokens[i];
+      const size_t before = tokens.size();
+      size_t kept = before;
+      tokens.push_back(next_token_++);
+      if (Draw(0, 7) == 0) {  // a control takes some away and puts others in their place
+        tokens.resize(static_cast<size_t>(Draw(0, static_cast<int>(tokens.size()))));
+        kept = std::min(kept, tokens.size());
+        for (int n = Draw(1, 5); n > 0 && tokens.size() < record.limits[i]; --n) tokens.push_back(next_token_++);
+      }
+      if (tokens.size() < record.limits[i]) {
+        scheduler_.Replace(chunk.group, static_cast<int32_t>(i), static_cast<int>(before - kept),
+                           static_cast<int>(tokens.size() - kept));
       } else {
-        EXPECT_EQ(record.left[i], 0);
         scheduler_.Finish(chunk.group, static_cast<int32_t>(i));
       }
     }
     bool done = true;
-    for (const int left : record.left) done &= left == 0;
+    for (size_t i = 0; i < record.limits.size(); ++i) done &= record.tokens[i].size() == record.limits[i];
     if (done) records_.erase(chunk.group);
   }
 
@@ -218,6 +247,7 @@ class CacheModel {
   std::mt19937 random_;
   std::vector<Content> slots_;
   std::map<int64_t, Record> records_;
+  int64_t next_token_ = 1;
 };
 
 TEST(SchedulerTest, EveryTokenSeesItsOwnPrefixWhateverHappens) {
