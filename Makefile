@@ -7,7 +7,7 @@ SEED ?= 0
 RUN ?= quickstart
 PROGRAMS := hone hone-coordinator hone-rollout-worker hone-reward-server hone-learner
 
-.PHONY: help deps build programs quickstart test test-asan test-tsan kill-test parity learn bench bench-learner fuzz lint format model-smollm2 smollm2 clean
+.PHONY: help deps build programs quickstart test test-asan test-tsan kill-test parity client-test learn bench bench-learner fuzz lint format model-smollm2 smollm2 clean
 
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -45,6 +45,9 @@ kill-test: programs ## Kill every process at random moments and named points; th
 
 parity: build ## Compare with PyTorch, transformers and tokenizers (makes a virtual environment)
 	@tests/parity/run.sh $(BIN)
+
+client-test: build ## `hone serve` under the openai package and lm-eval (makes a virtual environment)
+	@tests/clients/run.sh $(BIN)
 
 learn: programs ## Train the quickstart's base model with every algorithm, three seeds each (SEEDS=0,1,2)
 	@python3 tests/learning/learn.py --bin $(BIN) --seeds $${SEEDS:-0,1,2}

@@ -118,6 +118,7 @@ const std::vector<Command>& Commands() {
       {"resume", "let a paused, stopped or failed run go on", RunResume},
       {"export", "write a run's weights as a Hugging Face folder", RunExport},
       {"generate", "complete prompts with a model folder, on this machine", RunGenerate},
+      {"serve", "serve a model folder: the OpenAI API, and gRPC", RunServe},
       {"model import", "make a Hugging Face folder of a GGUF file", RunModelImport},
       {"model hash", "the canonical hash of a model folder's weights", RunModelHash},
       {"data make", "write a synthetic data set (small-world)", RunDataMake},

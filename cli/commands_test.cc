@@ -23,8 +23,9 @@ TEST(HoneCommand, HelpLeadsWithExamplesAndListsEveryCommand) {
   EXPECT_EQ(help.exit, kExitOk);
   EXPECT_LT(help.out.find("Examples:"), help.out.find("Commands:"));
   for (const char* command :
-       {"up", "down", "run", "status", "watch", "samples", "metrics", "stop", "pause", "resume", "export", "generate",
-        "model import", "model hash", "data make", "data get", "data filter", "version", "help"}) {
+       {"up",         "down",      "run",      "status",      "watch",    "samples", "metrics",
+        "stop",       "pause",     "resume",   "export",      "generate", "serve",   "model import",
+        "model hash", "data make", "data get", "data filter", "version",  "help"}) {
     EXPECT_THAT(help.out, HasSubstr(absl::StrCat("  ", command, " "))) << command;
     if (std::string(command) == "help") continue;
     const Result own = Hone(absl::StrCat(command, " --help"));

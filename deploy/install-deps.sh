@@ -11,7 +11,7 @@ set -euo pipefail
 
 build=(g++ cmake ninja-build ccache pkg-config
        libgrpc++-dev libgrpc-dev protobuf-compiler protobuf-compiler-grpc libprotobuf-dev libabsl-dev
-       libssl-dev libsqlite3-dev libyaml-cpp-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libgtest-dev libgmock-dev
+       libssl-dev libsqlite3-dev libyaml-cpp-dev nlohmann-json3-dev libcpp-httplib-dev libpcre2-dev libutf8proc-dev libgtest-dev libgmock-dev
        python3 curl ca-certificates)
 dev=(clang clang-format clang-tidy jq llvm python3-venv)
 

@@ -21,6 +21,7 @@ int RunPause(const Args& args);
 int RunResume(const Args& args);
 int RunExport(const Args& args);
 int RunGenerate(const Args& args);
+int RunServe(const Args& args);
 int RunModelImport(const Args& args);
 int RunModelHash(const Args& args);
 int RunDataMake(const Args& args);
