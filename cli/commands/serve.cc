@@ -18,7 +18,8 @@ int RunServe(const Args& args) {
       "serve", "Serves the model in a Hugging Face folder: the OpenAI API over HTTP, RolloutService over gRPC.",
       {"hone serve --model models/smollm2-135m",
        "hone serve --model runs/quickstart/export/model --listen 0.0.0.0:8000 --grpc_listen 0.0.0.0:8001",
-       "curl localhost:8000/v1/completions -d '{\"prompt\": \"3 + 4 =\", \"max_tokens\": 8}'"});
+       "curl localhost:8000/v1/completions -H 'Content-Type: application/json' -d '{\"prompt\": \"3 + 4 =\", "
+       "\"max_tokens\": 8}'"});
   flags.Add("model", &options.model.directory, "the model folder; required");
   flags.Add("listen", &options.listen, "host:port of HTTP; port 0 = any free one");
   flags.Add("grpc_listen", &options.grpc_listen, "host:port of gRPC; without it there is none");

@@ -196,9 +196,8 @@ absl::StatusOr<int64_t> Engine::SubmitGroup(GroupRequest request) {
   Group group;
   if (request.thinking.any()) {
     HONE_ASSIGN_OR_RETURN(group.thinking, ThinkingPlan::Make(request.thinking, impl_->tokenizer));
-    for (const int32_t token : group.thinking->switch_tokens()) {
-      HONE_RETURN_IF_ERROR(CheckTokens("thinking.switch_words", {token}, config.vocab_size));
-    }
+    HONE_RETURN_IF_ERROR(CheckTokens("thinking.switch_words", group.thinking->switch_tokens(), config.vocab_size));
+    HONE_RETURN_IF_ERROR(CheckTokens("thinking", group.thinking->ForcedTokens(), config.vocab_size));
   }
   group.stream = request.stream;
   group.key = request.key;

@@ -353,6 +353,9 @@ TEST_F(StopTest, BadRequestsNameTheField) {
   EXPECT_THAT(message([](GroupRequest* r) { r->thinking.max_tokens = -1; }), HasSubstr("thinking.max_tokens"));
   EXPECT_THAT(message([](GroupRequest* r) { r->thinking.ignore_ends = -1; }), HasSubstr("thinking.ignore_ends"));
   EXPECT_THAT(message([](GroupRequest* r) { r->thinking.end = ""; }), HasSubstr("thinking.end"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->thinking.wait_text = "so </think>"; }), HasSubstr("thinking.wait_text"));
+  EXPECT_THAT(message([](GroupRequest* r) { r->thinking.answer_cue.assign(5000, 'x'); }),
+              HasSubstr("at most 4096 bytes"));
   EXPECT_THAT(message([](GroupRequest* r) { r->thinking.switch_penalty = -1; }), HasSubstr("thinking.switch_penalty"));
   EXPECT_THAT(message([](GroupRequest* r) { r->thinking.switch_words = {""}; }), HasSubstr("thinking.switch_words"));
   EXPECT_THAT(message([](GroupRequest* r) { r->logits.repetition_penalty = 0; }), HasSubstr("repetition_penalty"));

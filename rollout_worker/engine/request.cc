@@ -1,6 +1,7 @@
 #include "rollout_worker/engine/request.h"
 
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -8,11 +9,12 @@ namespace hone::engine {
 namespace {
 
 constexpr int kMaxSamples = 1 << 16;
-constexpr int kMaxStopStrings = 64;
+constexpr size_t kMaxStopStrings = 64, kMaxStopTokens = 1024;
 constexpr int kMaxTopLogProbs = 20;
 constexpr size_t kMaxBiases = 1024;
 constexpr size_t kMaxSwitchWords = 64;
 constexpr int kMaxIgnoredEnds = 1024;
+constexpr size_t kMaxTextBytes = 4096;  // of a stop string, or a text of the thinking controls
 
 absl::Status Refuse(const char* field, const std::string& expected, const std::string& actual) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": expected ", expected, ", got ", actual));
@@ -59,7 +61,23 @@ absl::Status CheckThinking(const ThinkingControls& thinking) {
     return Refuse("thinking.switch_words", absl::StrCat("at most ", kMaxSwitchWords),
                   absl::StrCat(thinking.switch_words.size()));
   }
+  for (const auto& [field, text] : {std::pair{"thinking.begin", &thinking.begin},
+                                    {"thinking.end", &thinking.end},
+                                    {"thinking.wait_text", &thinking.wait_text},
+                                    {"thinking.answer_cue", &thinking.answer_cue}}) {
+    if (text->size() > kMaxTextBytes) {
+      return Refuse(field, absl::StrCat("at most ", kMaxTextBytes, " bytes"), absl::StrCat(text->size()));
+    }
+  }
+  if (thinking.wait_text.find(thinking.end) != std::string::npos) {
+    return Refuse("thinking.wait_text", "a text without thinking.end in it",
+                  absl::StrCat("'", thinking.wait_text, "'"));
+  }
   for (const std::string& word : thinking.switch_words) {
+    if (word.size() > kMaxTextBytes) {
+      return Refuse("thinking.switch_words", absl::StrCat("at most ", kMaxTextBytes, " bytes"),
+                    absl::StrCat(word.size()));
+    }
     if (word.empty()) return Refuse("thinking.switch_words", "words that are not empty", "an empty one");
   }
   if (thinking.switch_penalty > 0 && thinking.switch_words.empty()) {
@@ -90,7 +108,14 @@ absl::Status CheckSettings(const GroupRequest& request) {
     return Refuse("stop", absl::StrCat("at most ", kMaxStopStrings, " strings"),
                   absl::StrCat(request.stop_strings.size()));
   }
+  if (request.stop_token_ids.size() > kMaxStopTokens) {
+    return Refuse("stop_token_ids", absl::StrCat("at most ", kMaxStopTokens, " tokens"),
+                  absl::StrCat(request.stop_token_ids.size()));
+  }
   for (const std::string& stop : request.stop_strings) {
+    if (stop.size() > kMaxTextBytes) {
+      return Refuse("stop", absl::StrCat("at most ", kMaxTextBytes, " bytes"), absl::StrCat(stop.size()));
+    }
     if (stop.empty()) return Refuse("stop", "strings that are not empty", "an empty one");
   }
   if (request.top_logprobs < 0 || request.top_logprobs > kMaxTopLogProbs) {

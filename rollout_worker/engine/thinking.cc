@@ -40,6 +40,18 @@ absl::StatusOr<ThinkingPlan> ThinkingPlan::Make(const ThinkingControls& controls
   return plan;
 }
 
+std::vector<int32_t> ThinkingPlan::ForcedTokens() const {
+  std::vector<int32_t> tokens;
+  if (!controls_.forces()) return tokens;
+  for (const std::string& text :
+       {controls_.ignore_ends > 0 ? controls_.wait_text : "", controls_.end, absl::StrCat("\n", controls_.end),
+        absl::StrCat(controls_.end, controls_.answer_cue), absl::StrCat("\n", controls_.end, controls_.answer_cue)}) {
+    const std::vector<int32_t> encoded = tokenizer_->Encode(text);
+    tokens.insert(tokens.end(), encoded.begin(), encoded.end());
+  }
+  return tokens;
+}
+
 bool ThinkingPlan::IsSwitch(int32_t token) const {
   return std::binary_search(switch_tokens_.begin(), switch_tokens_.end(), token);
 }
@@ -101,8 +113,7 @@ ThinkingState::Action ThinkingState::Ignore(size_t cut) {
   const std::string kept = text_.substr(starts_[first], cut - starts_[first]);
   Action action;
   action.remove = static_cast<int>(starts_.size() - first);
-  // A token of thinking may have been counted only where it came after the beginning, and all of these did.
-  count_ -= action.remove;
+  count_ = std::max(0, count_ - action.remove);  // the token that held the beginning was not counted
   text_.resize(starts_[first]);
   if (first > 0 && plan_->tokenizer().JoinsWithSpace()) text_.pop_back();
   starts_.resize(first);
@@ -134,10 +145,14 @@ int ThinkingState::Revocable() const {
   const ThinkingControls& controls = plan_->controls();
   if (phase_ != Phase::kThinking || ignored_ >= controls.ignore_ends) return 0;
   const std::string_view text = text_;
+  const auto from = [&](size_t byte) {  // the token that holds it, and those behind
+    return static_cast<int>(starts_.end() - std::upper_bound(starts_.begin(), starts_.end(), byte)) + 1;
+  };
+  // One that stands there already, behind a beginning in the same token.
+  if (const size_t whole = text.find(controls.end, searched_); whole != std::string_view::npos) return from(whole);
   for (size_t length = std::min(controls.end.size() - 1, text.size()); length > 0; --length) {
     if (!text.ends_with(std::string_view(controls.end).substr(0, length))) continue;
-    const auto after = std::upper_bound(starts_.begin(), starts_.end(), text.size() - length);
-    return static_cast<int>(starts_.end() - after) + 1;  // and the token that holds the first byte
+    return from(text.size() - length);
   }
   return 0;
 }

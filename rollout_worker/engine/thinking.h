@@ -56,6 +56,8 @@ class ThinkingPlan {
   // space alone. Ascending.
   const std::vector<int32_t>& switch_tokens() const { return switch_tokens_; }
   bool IsSwitch(int32_t token) const;
+  // What may be forced, but for a rest of the thought before an end that is taken away.
+  std::vector<int32_t> ForcedTokens() const;
 
  private:
   ThinkingControls controls_;

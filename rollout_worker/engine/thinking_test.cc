@@ -158,6 +158,27 @@ TEST(ThinkingTest, TextsOfNoTokenAreRefused) {
   EXPECT_THAT(message({.max_tokens = 1, .end = "\n"}), HasSubstr("thinking.end"));
 }
 
+// What a client was shown is not taken away again.
+TEST(ThinkingTest, WhatMayBeTakenAwayIsKnownBefore) {
+  const auto tokenizer = model::CharacterTokenizer({"ab"});
+  const auto plan = ThinkingPlan::Make({.ignore_ends = 1, .begin = "a", .end = "b"}, tokenizer.get());
+  ASSERT_TRUE(plan.ok());
+  ThinkingState state(&*plan, false);
+  EXPECT_FALSE(state.Push(tokenizer->FindToken("ab").value(), false).any());
+  EXPECT_EQ(state.Revocable(), 1) << "the end stands behind the beginning, in one token";
+  EXPECT_EQ(state.Push(tokenizer->FindToken("x").value(), false).remove, 2);
+
+  const auto tags = ThinkingPlan::Make({.ignore_ends = 1}, tokenizer.get());
+  ASSERT_TRUE(tags.ok());
+  ThinkingState open(&*tags, true);
+  std::vector<int> revocable;
+  for (const int32_t token : tokenizer->Encode("x</thi<")) {
+    open.Push(token, false);
+    revocable.push_back(open.Revocable());
+  }
+  EXPECT_THAT(revocable, ElementsAre(0, 1, 2, 3, 4, 5, 1));
+}
+
 TEST(ThinkingTest, PromptsThatOpenABlock) {
   EXPECT_TRUE(OpensThinking("Assistant: <think>\n"));
   EXPECT_FALSE(OpensThinking("<think> a </think> b"));

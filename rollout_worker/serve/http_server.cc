@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "base/strings.h"
+#include "rollout_worker/serve/json_fields.h"
 #include "rollout_worker/serve/metrics.h"
 #include "rollout_worker/serve/openai_request.h"
 #include "rollout_worker/serve/openai_response.h"
@@ -193,7 +194,8 @@ void HttpServer::Impl::Route() {
     if (!response.body.empty()) return;
     const int status = response.status;
     const std::string what = status == 404   ? absl::StrCat("no such path: ", MendUtf8(request.path))
-                             : status == 413 ? absl::StrCat("the body has more than ", options.max_body_bytes, " bytes")
+                             : status == 413 ? absl::StrCat("the body is too large: at most ", options.max_body_bytes,
+                                                            " bytes, with Content-Type: application/json")
                                              : absl::StrCat("the request was refused with status ", status);
     response.set_content(Dump(ErrorBody(absl::InvalidArgumentError(what), "invalid_request_error", nullptr)), kJson);
   });
@@ -202,8 +204,7 @@ void HttpServer::Impl::Route() {
 }
 
 absl::StatusOr<std::shared_ptr<Session>> HttpServer::Impl::Begin(bool chat, const std::string& body) {
-  const json parsed = json::parse(body, nullptr, /*allow_exceptions=*/false);
-  if (parsed.is_discarded()) return absl::InvalidArgumentError("the body is not JSON");
+  HONE_ASSIGN_OR_RETURN(const json parsed, ParseBody(body));
   HONE_ASSIGN_OR_RETURN(ApiRequest request, chat ? ParseChatRequest(parsed, text, RandomSeed())
                                                  : ParseCompletionRequest(parsed, text, RandomSeed()));
   if (!request.model.empty() && request.model != options.model_name) {
@@ -341,6 +342,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const Options& opt
   }
   impl->address = absl::StrCat(ReachableHost(target), ":", port);
   impl->thread = std::thread([&server] { server.listen_after_bind(); });
+  while (!server.is_running()) std::this_thread::yield();  // before that stop() would do nothing
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
 

@@ -13,6 +13,7 @@ using nlohmann::json;
 
 namespace {
 
+constexpr int kDeepest = 32;
 constexpr size_t kMostShown = 80;  // bytes of a value in an error
 
 std::string Shown(const json& value) {
@@ -29,6 +30,27 @@ bool IsInt32(const json& value) {
 }
 
 }  // namespace
+
+absl::StatusOr<json> ParseBody(const std::string& body) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < body.size(); ++i) {
+    const char c = body[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if ((c == '[' || c == '{') && ++depth > kDeepest) {
+      return absl::InvalidArgumentError(absl::StrCat("the body is nested deeper than ", kDeepest, " levels"));
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  json parsed = json::parse(body, nullptr, /*allow_exceptions=*/false);
+  if (parsed.is_discarded()) return absl::InvalidArgumentError("the body is not JSON");
+  return parsed;
+}
 
 absl::StatusOr<JsonFields> JsonFields::Of(const json& object, const std::string& path) {
   if (!object.is_object()) {

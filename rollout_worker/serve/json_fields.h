@@ -11,6 +11,10 @@
 
 namespace hone::serve {
 
+// The body as JSON. INVALID_ARGUMENT: it is none, or it is nested deeper than any request needs (what prints or copies
+// it recurses).
+absl::StatusOr<nlohmann::json> ParseBody(const std::string& body);
+
 // Every Read leaves `value` as it is where the field is absent or null. INVALID_ARGUMENT "<path>: expected <type>, got
 // <value>".
 class JsonFields {

@@ -67,7 +67,7 @@ absl::Status ReadCommon(JsonFields* fields, ApiRequest* request, engine::GroupRe
   HONE_RETURN_IF_ERROR(fields->Read("temperature", &settings->sampling.temperature));
   HONE_RETURN_IF_ERROR(fields->Read("top_p", &settings->sampling.top_p));
   HONE_RETURN_IF_ERROR(fields->Read("top_k", &settings->sampling.top_k));
-  settings->sampling.top_k = std::max(settings->sampling.top_k, 0);  // -1 is 'off' elsewhere
+  if (settings->sampling.top_k == -1) settings->sampling.top_k = 0;  // 'off' elsewhere
   HONE_RETURN_IF_ERROR(fields->Read("min_p", &settings->sampling.min_p));
   HONE_RETURN_IF_ERROR(fields->Read("min_tokens", &settings->min_new_tokens));
   HONE_RETURN_IF_ERROR(fields->Read("presence_penalty", &settings->logits.presence_penalty));
@@ -86,6 +86,11 @@ absl::Status ReadMaxTokens(const char* name, int least, JsonFields* fields, engi
   HONE_RETURN_IF_ERROR(fields->Read(name, &settings->max_new_tokens));
   if (settings->max_new_tokens >= least) return absl::OkStatus();
   return fields->Refuse(name, absl::StrCat(least, " or more"), settings->max_new_tokens);
+}
+
+absl::Status CheckSettings(engine::GroupRequest settings, bool prompts_only) {
+  if (prompts_only) settings.max_new_tokens = std::max(settings.min_new_tokens, 1);
+  return engine::CheckSettings(settings);
 }
 
 // Leaves room for the prompt; 0 where there is none.
@@ -108,7 +113,6 @@ absl::Status AddPrompt(model::FramedPrompt prompt, const std::string& field, con
   group.key = kernels::StreamKey(request->seed, "openai");
   group.stream = request->groups.size();
   group.prompt = std::move(prompt.tokens);
-  if (!request->prompts_only) HONE_RETURN_IF_ERROR(engine::CheckSettings(group));
   request->groups.push_back(std::move(group));
   request->prompt_texts.push_back(std::move(prompt.text));
   return absl::OkStatus();
@@ -204,6 +208,7 @@ absl::StatusOr<ApiRequest> ParseCompletionRequest(const json& body, const ModelT
   request.prompts_only = request.echo && settings.max_new_tokens == 0;
   const json* prompt = fields.Find("prompt");
   HONE_RETURN_IF_ERROR(fields.CheckAllKnown());
+  HONE_RETURN_IF_ERROR(CheckSettings(settings, request.prompts_only));
   if (prompt == nullptr) return absl::InvalidArgumentError("prompt: required");
   const bool several = prompt->is_array() && !IsTokenList(*prompt);
   const size_t count = several ? prompt->size() : 1;
@@ -239,7 +244,11 @@ absl::StatusOr<ApiRequest> ParseChatRequest(const json& body, const ModelText& t
   }
   HONE_ASSIGN_OR_RETURN(const std::vector<model::ChatMessage> messages, ReadMessages(&fields));
   HONE_RETURN_IF_ERROR(fields.CheckAllKnown());
-  if (!text.chat_template.has_value()) return text.chat_template_status;
+  HONE_RETURN_IF_ERROR(CheckSettings(settings, /*prompts_only=*/false));
+  if (!text.chat_template.has_value()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("messages: the model has no chat template that is known: ", text.chat_template_status.message()));
+  }
   model::FramedPrompt prompt;
   prompt.text = text.chat_template->Render(messages, /*add_generation_prompt=*/true, enable_thinking);
   prompt.tokens = text.tokenizer->Encode(prompt.text, /*parse_special=*/true);

@@ -123,6 +123,15 @@ TEST_F(OpenAiTest, ErrorsNameTheField) {
   EXPECT_THAT(CompletionError(R"({"prompt": ""})"), HasSubstr("prompt: expected at least one token"));
   EXPECT_THAT(CompletionError(R"({"prompt": [[1], [61]]})"),
               HasSubstr("prompt: expected token ids in [0, 61), got 61"));
+  EXPECT_THAT(CompletionError(R"({"prompt": "w1", "echo": true, "max_tokens": 0, "temperature": -1})"),
+              HasSubstr("temperature"));
+  EXPECT_THAT(CompletionError(R"({"prompt": "w1", "min_tokens": 9, "max_tokens": 3})"),
+              HasSubstr("min_new_tokens: expected 0 to"));
+  EXPECT_THAT(CompletionError(R"({"prompt": "w1", "top_k": -7})"), HasSubstr("top_k"));
+  const json long_stop = {{"prompt", "w1"}, {"stop", std::string(5000, 'x')}};
+  EXPECT_THAT(CompletionError(long_stop.dump().c_str()), HasSubstr("stop: expected at most 4096 bytes, got 5000"));
+  const json many_ids = {{"prompt", "w1"}, {"stop_token_ids", std::vector<int>(2000, 1)}};
+  EXPECT_THAT(CompletionError(many_ids.dump().c_str()), HasSubstr("stop_token_ids: expected at most 1024 tokens"));
   const json too_long = {{"prompt", std::vector<int>(120, 1)}};
   EXPECT_EQ(CompletionError(too_long.dump().c_str()),
             "prompt: expected fewer tokens than the model's context of 120, got 120");

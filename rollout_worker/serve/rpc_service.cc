@@ -1,6 +1,5 @@
 #include "rollout_worker/serve/rpc_service.h"
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 #include <vector>
@@ -24,8 +23,9 @@ absl::Status RpcService::Generated(grpc::ServerContext* context, const v1::Gener
   group.samples = request.samples() == 0 ? 1 : request.samples();
   group.key = kernels::StreamKey(request.seed(), "generate");
   const bool opened = group.prompt_opens_thinking;
-  std::vector<engine::SampledCompletion> samples(static_cast<size_t>(std::max(group.samples, 0)));
+  const int count = group.samples;
   HONE_ASSIGN_OR_RETURN(const auto call, loop_.Submit(std::move(group)));
+  std::vector<engine::SampledCompletion> samples(static_cast<size_t>(count));  // admitted, so within the limits
   while (!call->done()) {
     if (context->IsCancelled()) return absl::CancelledError("the client went away");
     for (SampleUpdate& update : call->Wait(std::chrono::milliseconds(200))) {

@@ -194,6 +194,9 @@ TEST_F(ServeTest, ErrorsAreOpenAis) {
   auto [status, what] = error("/v1/completions", "{");
   EXPECT_EQ(status, 400);
   EXPECT_EQ(what.at("message"), "the body is not JSON");
+  std::tie(status, what) = error("/v1/completions", R"({"n": )" + std::string(900, '[') + std::string(900, ']') + "}");
+  EXPECT_EQ(status, 400);
+  EXPECT_EQ(what.at("message"), "the body is nested deeper than 32 levels");
   std::tie(status, what) = error("/v1/completions", R"({"prompt": "w1", "temperature": -1})");
   EXPECT_EQ(status, 400);
   EXPECT_EQ(what.at("param"), "temperature");
@@ -323,6 +326,11 @@ TEST_F(ServeTest, RpcGeneratesAndScores) {
   thinking.set_end("w60");
   thinking.set_max_tokens(5);
   thinking.set_answer_cue(" w50");
+  v1::GenerateRequest absurd = request;
+  absurd.set_samples(2'000'000'000);
+  v1::GenerateResponse none;
+  grpc::ClientContext refused;
+  EXPECT_THAT(stub->Generate(&refused, absurd, &none).error_message(), HasSubstr("samples: expected 1 to"));
   v1::GenerateResponse response;
   grpc::ClientContext context;
   const grpc::Status status = stub->Generate(&context, request, &response);
